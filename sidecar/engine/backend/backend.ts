@@ -1,0 +1,174 @@
+/**
+ * The interface between the model and the device that computes it.
+ *
+ * A backend records operations into a {@link Pass} and runs them all on `submit`. Nothing here knows about
+ * Gemma, prompts, sequences or scheduling; nothing returned here exposes a device pointer.
+ *
+ * Numerics every backend keeps: activations, norms, residuals and accumulators are F32; one token's result
+ * does not depend on how many tokens share the pass, on thread count or on how a prompt was cut into chunks.
+ */
+import type { WeightSource } from './tensor.ts';
+
+/** Positions in one KV page. Pages are aligned: page `t` of a sequence holds positions [64t, 64t + 64). */
+export const PAGE_POSITIONS = 64;
+
+/** How matrix products read activations: rounded to int8 in blocks of 32 (the fast path), or exact F32. */
+export type ActivationPrecision = 'int8' | 'f32';
+
+declare const handle: unique symbol;
+/** A matrix on the device, packed for its kernels: `rows` x `columns`; y = W x maps columns to rows. */
+export interface Matrix {
+  readonly [handle]?: 'matrix';
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+}
+/** A vector of F32 on the device. */
+export interface Vector {
+  readonly [handle]?: 'vector';
+  readonly name: string;
+  readonly length: number;
+}
+/** Scratch for activations on the device: F32 `[tokens][width]`, row-major. */
+export interface Activation {
+  readonly [handle]?: 'activation';
+  readonly tokens: number;
+  readonly width: number;
+  dispose(): void;
+}
+
+/** What one class of layers (all sliding-window layers, or all global ones) keeps for each position. */
+export interface KvShape {
+  readonly layers: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/**
+ * Memory for KV pages of one layer class. A page holds K and V of {@link PAGE_POSITIONS} positions for every
+ * layer of the class, F16. Memory is reserved at once and taken from the system only as pages are written.
+ */
+export interface KvArena {
+  readonly [handle]?: 'kvArena';
+  readonly shape: KvShape;
+  readonly pages: number;
+  readonly pageBytes: number;
+  /** Copies page `from` to page `to` (both < `pages`), for copy-on-write of a half-filled page. Only between passes. */
+  copyPage(from: number, to: number): void;
+  dispose(): void;
+}
+
+/**
+ * A sequence's view of an arena: position `p` lives in page `pageTable[floor(p / 64) % pageTable.length]`.
+ * A sliding-window class uses a table as long as its ring; a global class one that never wraps.
+ */
+export interface KvView {
+  readonly arena: KvArena;
+  readonly pageTable: Int32Array;
+}
+
+export interface AttentionOptions {
+  /** Layer index within the arena's class. */
+  readonly layer: number;
+  /** Position of the first token of the pass; token i attends as position + i. */
+  readonly position: number;
+  readonly tokens: number;
+  /** Query heads; a multiple of the arena's kvHeads (grouped-query attention). */
+  readonly heads: number;
+  /** Sliding window in positions, self included: attends to (p - window, p]. null attends to [0, p]. */
+  readonly window: number | null;
+  /** Multiplies q.k before the softmax. */
+  readonly scale: number;
+}
+
+/**
+ * A list of operations in order. Every `tokens` argument must fit the activations it touches; a bad argument
+ * throws RangeError at record time. Operations on the first `tokens` rows unless `firstToken` is given.
+ */
+export interface Pass {
+  /** out[i] = scale * row ids[i] of table, dequantised. `ids` is copied. Throws RangeError on an id >= rows. */
+  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void;
+  /** out = x / sqrt(mean(x^2) + eps) * weight, row by row (the GGUF weight has Gemma's +1 already added). out may be x. */
+  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void;
+  /** The same over each of `heads` slices of width weight.length in every row, in place (QK-norm). */
+  rmsNormHeads(x: Activation, weight: Vector, tokens: number, heads: number, eps: number): void;
+  /**
+   * For every target: out[i] = W x[firstToken + i], i < tokens. All targets read the same x, which
+   * a backend may quantise once.
+   */
+  matmul(
+    x: Activation,
+    targets: readonly { readonly weight: Matrix; readonly out: Activation }[],
+    tokens: number,
+    firstToken?: number,
+  ): void;
+  /** Rotary embedding in place, NeoX pairing (i with i + headDim/2): angle = (position / factor) * base^(-2i/headDim). */
+  rope(
+    x: Activation,
+    tokens: number,
+    heads: number,
+    headDim: number,
+    position: number,
+    base: number,
+    factor: number,
+  ): void;
+  /** Stores k and v (`[tokens][kvHeads * headDim]`) at positions position.. as F16, round to nearest even. */
+  kvWrite(kv: KvView, layer: number, k: Activation, v: Activation, position: number, tokens: number): void;
+  /** out = softmax(scale * q K^T + mask) V; q and out are `[tokens][heads * headDim]`. Reads `kv` after this pass's kvWrite. */
+  attention(out: Activation, q: Activation, kv: KvView, options: AttentionOptions): void;
+  /** out = gelu_tanh(gate) * up. out may be gate. */
+  geluMul(out: Activation, gate: Activation, up: Activation, tokens: number): void;
+  /** out += x. */
+  add(out: Activation, x: Activation, tokens: number): void;
+  /**
+   * Runs the recorded operations. The event loop stays free meanwhile. Rejects with {@link PassCancelled} once
+   * `signal` fires (checked between operations, well under 250 ms); KV written by a cancelled pass is garbage
+   * beyond the caller's committed length. A pass is submitted once.
+   */
+  submit(signal?: AbortSignal): Promise<void>;
+}
+
+export interface BackendMemory {
+  /** Bytes held for packed weights, reserved KV arenas (and the part of them touched so far), scratch. */
+  readonly weights: number;
+  readonly kvReserved: number;
+  readonly scratch: number;
+}
+
+export interface Backend {
+  /** For example "cpu". */
+  readonly name: string;
+  /** For a person: instruction set and threads, for example "CPU, AVX-512 VNNI, 2 threads". */
+  readonly description: string;
+  readonly precision: ActivationPrecision;
+  loadMatrix(source: WeightSource): Promise<Matrix>;
+  loadVector(source: WeightSource): Promise<Vector>;
+  createActivation(tokens: number, width: number): Activation;
+  /** Throws {@link OutOfMemory} if the system refuses the reservation. */
+  createKvArena(shape: KvShape, pages: number): KvArena;
+  createPass(): Pass;
+  /** Copies rows [firstToken, firstToken + tokens) into `target`, which holds tokens * width values. Between passes. */
+  readBack(source: Activation, target: Float32Array, firstToken: number, tokens: number): void;
+  /** Fills rows from the host (image embeddings, tests). Between passes. */
+  upload(target: Activation, values: Float32Array, firstToken: number): void;
+  memory(): BackendMemory;
+  /** Frees everything; idempotent. Rejects outstanding passes. */
+  dispose(): void;
+}
+
+export class PassCancelled extends Error {
+  override readonly name = 'PassCancelled';
+  constructor() {
+    super('The pass was cancelled.');
+  }
+}
+
+/** The device has no memory for what was asked. The message gives the numbers. */
+export class OutOfMemory extends Error {
+  override readonly name = 'OutOfMemory';
+}
+
+/** A backend cannot run this operation or type; the message names operation, type and backend. */
+export class BackendError extends Error {
+  override readonly name = 'BackendError';
+}

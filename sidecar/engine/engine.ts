@@ -1,0 +1,77 @@
+/** The engine's public face: token ids in, token ids out. */
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
+
+export interface EngineOptions {
+  readonly modelPath: string;
+  /** Default: the number of physical cores. */
+  readonly threads?: number;
+  /** Default: the model's own, lowered (with a word in `notes`) to what memory allows. A value too large throws. */
+  readonly contextLength?: number;
+  readonly backend?: 'auto' | 'cpu' | 'gpu';
+  readonly precision?: 'int8' | 'f32';
+  readonly onProgress?: (fraction: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface ModelDescription {
+  readonly name: string;
+  readonly path: string;
+  readonly fileBytes: number;
+  readonly parameters: number;
+  readonly quantisation: string;
+  /** What the model was trained for, in tokens. */
+  readonly trainedContext: number;
+}
+
+export interface Sampling {
+  /** 0 is greedy. Gemma's own recommendation is temperature 1, top-k 64, top-p 0.95, min-p 0. */
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  /** 1 is none. */
+  readonly repetitionPenalty: number;
+  readonly seed: number;
+}
+
+export interface GenerateOptions {
+  readonly maxTokens: number;
+  readonly sampling?: Partial<Sampling>;
+  /** Stop when one of these ids is produced (it is not reported). */
+  readonly stopIds?: readonly number[];
+  /** Typing ('completion') runs before chat, chat before 'background'. */
+  readonly priority?: 'completion' | 'chat' | 'background';
+  /** Prompt lengths worth resuming from later (end of the repository, of a turn); state is kept there. */
+  readonly keepAt?: readonly number[];
+  readonly signal?: AbortSignal;
+}
+
+export type GenerateEvent =
+  | { readonly kind: 'waiting' }
+  /** Prompt tokens in the KV cache so far; `cached` of them were there before. */
+  | { readonly kind: 'prefill'; readonly done: number; readonly total: number; readonly cached: number }
+  | { readonly kind: 'token'; readonly id: number }
+  | {
+      readonly kind: 'end';
+      readonly reason: 'stop' | 'length' | 'context' | 'cancelled';
+      readonly promptTokens: number;
+      readonly cachedTokens: number;
+      readonly generatedTokens: number;
+      readonly prefillMs: number;
+      readonly decodeMs: number;
+    };
+
+export interface Engine {
+  readonly model: ModelDescription;
+  readonly tokenizer: Tokenizer;
+  readonly contextLength: number;
+  readonly backendDescription: string;
+  /** Sentences for a person about what was adjusted at load (context lowered, ...). */
+  readonly notes: readonly string[];
+  memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number };
+  /** Throws ContextOverflow if the prompt leaves no room for one token. The stream always ends with 'end'. */
+  generate(prompt: ArrayLike<number>, options: GenerateOptions): AsyncGenerator<GenerateEvent, void, void>;
+  /** Next-token logits after each of the last `last` positions, F32 [last][vocabulary]. */
+  logits(prompt: ArrayLike<number>, last?: number, signal?: AbortSignal): Promise<Float32Array>;
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,22 @@
+/** Error codes of our requests, in the range JSON-RPC leaves to applications, and which a person sees. */
+export const ErrorCode = {
+  /** The model file is missing, damaged or not Gemma 3. */
+  Model: -31001,
+  /** The question and its files do not fit the context. */
+  ContextFull: -31002,
+  /** Not enough memory for the model or the chosen context. */
+  Memory: -31003,
+  /** The workspace cannot be read. */
+  Workspace: -31004,
+  /** A fault of ours. */
+  Internal: -31099,
+} as const;
+export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
+
+/** Codes whose message is a sentence written for a person; the others are logged and shown as a general failure. */
+export const SHOWN_TO_PERSON: ReadonlySet<number> = new Set<number>([
+  ErrorCode.Model,
+  ErrorCode.ContextFull,
+  ErrorCode.Memory,
+  ErrorCode.Workspace,
+]);
