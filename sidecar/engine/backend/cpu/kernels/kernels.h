@@ -2,8 +2,8 @@
 //
 // Every kernel file is compiled once for each instruction set inside `namespace gs::GS_ISA` (GS_ISA is one of
 // avx512, avx2, neon, neon_i8mm, scalar) and knows nothing of threads, Node or callers: an operation is cut
-// into `tasks` pieces, and `run(args, task, scratch)` computes one piece. Pieces are independent, so the thread
-// pool may hand them out in any order; results do not depend on how many threads there are.
+// into `tasks` pieces, and `run(args, task, scratch)` computes one piece. Pieces are independent, so the
+// thread pool may hand them out in any order; results do not depend on how many threads there are.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,8 +23,8 @@ struct RmsNormArgs {
 struct RopeArgs {
   float* x;  // [tokens][heads][head_dim], in place
   int64_t tokens, heads, head_dim;
-  int64_t position;      // of token 0
-  const float* inv_freq; // [head_dim / 2], base^(-2i/head_dim) / factor, F32 rounded from double
+  int64_t position;       // of token 0
+  const float* inv_freq;  // [head_dim / 2], base^(-2i/head_dim) / factor, F32 rounded from double
 };
 
 // F16 pages: page p of the arena starts at base + p * page_stride; a layer's part of it at + layer_offset.
@@ -66,5 +66,117 @@ struct AddArgs {
   const float* x;
   int64_t count;
 };
+
+// What a matrix holds and how its packed panels are laid out; matrix_format.h draws the layouts.
+enum class MatrixFormat : int32_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K
+};
+
+struct PackedMatrix {
+  const uint8_t* panels;  // [ceil(rows / 16)] panels of 16 rows, matrix_format.h panel_bytes() each
+  MatrixFormat format;
+  int64_t rows, columns;
+};
+
+// Activations rounded to int8 in blocks of 32 columns: x = scale * q, scale = absmax / 127. Tokens are
+// grouped by kTokenBlock; group g starts at token 128 g and holds n = min(128, tokens - 128 g) of them:
+//   q      [g][columns / 32][n][32]
+//   scale, sum, scaled_sum  [g][columns / 32][n]     sum = sum of q; scaled_sum = scale * sum
+constexpr int64_t kTokenBlock = 128;
+struct QuantizedActivations {
+  int8_t* q;
+  float* scale;
+  int32_t* sum;
+  float* scaled_sum;
+};
+
+struct QuantizeArgs {
+  const float* x;  // [tokens][columns]
+  QuantizedActivations out;
+  int64_t tokens, columns;
+};
+
+struct MatmulTarget {
+  PackedMatrix weight;
+  float* out;  // [tokens][weight.rows]
+};
+
+struct MatmulArgs {
+  const float* x;             // [tokens][columns]; read by float formats and by F32 precision
+  QuantizedActivations acts;  // read by the int8 path
+  bool int8;                  // use it for quantised formats
+  int64_t tokens, columns;
+  const MatmulTarget* targets;
+  int64_t target_count;
+};
+
+struct EmbedArgs {
+  PackedMatrix table;
+  const int32_t* ids;  // [tokens], each < table.rows
+  float* out;          // [tokens][table.columns]
+  int64_t tokens;
+  float scale;
+};
+
+// Floats of shared scratch that attention wants in AttentionArgs::partials; 0 when it needs none.
+using AttentionPartialsFloats = int64_t (*)(const AttentionArgs&);
+
+// Scratch that every worker hands to a kernel, 64-byte aligned.
+constexpr size_t kScratchBytes = size_t{1} << 20;
+
+// One operation: how many independent pieces it falls into, and the function that computes one.
+template <class Args>
+struct Kernel {
+  int64_t (*tasks)(const Args&);
+  void (*run)(const Args&, int64_t task, float* scratch);
+};
+
+// Every operation of one instruction set.
+struct KernelTable {
+  const char* name;         // GS_ISA as text
+  const char* description;  // for a person
+  Kernel<RmsNormArgs> rms_norm;
+  Kernel<RopeArgs> rope;
+  Kernel<KvWriteArgs> kv_write;
+  AttentionPartialsFloats attention_partials_floats;
+  Kernel<AttentionArgs> attention;
+  Kernel<AttentionArgs> attention_merge;  // second phase; runs only if attention_partials_floats() > 0
+  Kernel<GeluMulArgs> gelu_mul;
+  Kernel<AddArgs> add;
+  Kernel<QuantizeArgs> quantize;
+  Kernel<MatmulArgs> matmul;
+  Kernel<EmbedArgs> embed;
+};
+
+#ifdef GS_ISA
+namespace GS_ISA {
+#define GS_DECLARE_KERNEL(name, Args) \
+  int64_t name##_tasks(const Args&);  \
+  void name(const Args&, int64_t task, float* scratch)
+
+GS_DECLARE_KERNEL(rms_norm, RmsNormArgs);
+GS_DECLARE_KERNEL(rope, RopeArgs);
+GS_DECLARE_KERNEL(kv_write, KvWriteArgs);
+int64_t attention_partials_floats(const AttentionArgs&);
+GS_DECLARE_KERNEL(attention, AttentionArgs);
+GS_DECLARE_KERNEL(attention_merge, AttentionArgs);
+GS_DECLARE_KERNEL(gelu_mul, GeluMulArgs);
+GS_DECLARE_KERNEL(add, AddArgs);
+GS_DECLARE_KERNEL(quantize, QuantizeArgs);
+GS_DECLARE_KERNEL(matmul, MatmulArgs);
+GS_DECLARE_KERNEL(embed, EmbedArgs);
+#undef GS_DECLARE_KERNEL
+}  // namespace GS_ISA
+#endif
 
 }  // namespace gs
