@@ -144,7 +144,10 @@ export interface SelectModelParams {
 }
 
 const request = <P, R>(method: `gemma/${string}`): RequestMethod<P, R> => ({ kind: 'request', method });
-const notification = <P>(method: `gemma/${string}`): NotificationMethod<P> => ({ kind: 'notification', method });
+const notification = <P>(method: `gemma/${string}`): NotificationMethod<P> => ({
+  kind: 'notification',
+  method,
+});
 
 export const ChatRequest = request<ChatParams, ChatResult>('gemma/chat');
 export const StatusRequest = request<null, Status>('gemma/status');
