@@ -1,0 +1,96 @@
+/**
+ * Every bundle, one entry a runtime: extension host (CommonJS, which the editor requires), sidecar and its workers
+ * (Node), chat page (browser), and the suite that runs inside the editor.
+ *
+ *   node esbuild.mjs [--watch] [--production]
+ */
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join, parse } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as esbuild from 'esbuild';
+
+const root = fileURLToPath(new URL('.', import.meta.url));
+const watch = process.argv.includes('--watch');
+const production = process.argv.includes('--production');
+
+/** @type {esbuild.BuildOptions} */
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  sourcemap: production ? false : 'linked',
+  minify: production,
+  legalComments: production ? 'none' : 'inline',
+  logLevel: 'warning',
+};
+
+/** Bundled CommonJS packages call `require`, which an ES module does not have. */
+const requireShim =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+
+/** @type {esbuild.BuildOptions} */
+const sidecar = {
+  ...common,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  banner: { js: requireShim },
+};
+
+/** @type {Record<string, esbuild.BuildOptions>} */
+const bundles = {
+  'extension/main.ts': {
+    ...common,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    external: ['vscode'],
+    outfile: 'dist/extension.cjs',
+  },
+  'sidecar/main.ts': { ...sidecar, outfile: 'dist/sidecar.js' },
+  ...Object.fromEntries(
+    workers().map((entry) => [entry, { ...sidecar, outfile: `dist/${parse(entry).name}.js` }]),
+  ),
+  'webview/main.ts': {
+    ...common,
+    platform: 'browser',
+    format: 'esm',
+    // The browser of the oldest editor we support: Electron 37, Chromium 138.
+    target: 'chrome138',
+    tsconfig: 'webview/tsconfig.json',
+    // Style sheets used inside shadow roots travel in the script; the page's own is a bundle of its own.
+    loader: { '.css': 'text' },
+    outfile: 'dist/webview/main.js',
+  },
+  'webview/page.css': { ...common, outfile: 'dist/webview/page.css' },
+  'test/host/suite/index.ts': {
+    ...common,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    external: ['vscode', 'mocha'],
+    outfile: 'dist/test/host.cjs',
+  },
+};
+
+/** Files named `*-worker.ts` of the sidecar run on threads of their own and are loaded by name. */
+function workers() {
+  return readdirSync(join(root, 'sidecar'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('-worker.ts'))
+    .map((path) => `sidecar/${path.replaceAll('\\', '/')}`);
+}
+
+function copyIcons() {
+  const icons = join(root, 'node_modules/@vscode/codicons/dist');
+  const target = join(root, 'dist/webview');
+  mkdirSync(target, { recursive: true });
+  for (const name of ['codicon.css', 'codicon.ttf']) copyFileSync(join(icons, name), join(target, name));
+}
+
+if (!watch) rmSync(join(root, 'dist'), { recursive: true, force: true });
+copyIcons();
+const present = Object.entries(bundles).filter(([entry]) => existsSync(join(root, entry)));
+for (const [entry, options] of present) {
+  const build = { ...options, entryPoints: [entry] };
+  if (watch) await (await esbuild.context(build)).watch();
+  else await esbuild.build(build);
+}

@@ -1,0 +1,115 @@
+/**
+ * The conversation as the host holds it: asks the sidecar, reduces every step, tells the page. It outlives the page,
+ * which the editor throws away whenever the view is hidden.
+ */
+
+import { randomUUID } from 'node:crypto';
+import type { ChatDelta, ChatParams, ChatProgress, ChatResult } from '../sidecar/protocol/methods.ts';
+import {
+  type ChatEvent,
+  type ChatState,
+  completedTurns,
+  type Failure,
+  INITIAL_STATE,
+  isBusy,
+  lastQuestion,
+  type Message,
+  reduce,
+  restoredMessages,
+} from '../webview/state.ts';
+
+/** A stopped answer is closed after this time even if the sidecar says nothing; it promises 250 ms. */
+const STOP_GRACE_MS = 1_500;
+
+export interface ChatSessionOptions {
+  readonly chat: (params: ChatParams, signal: AbortSignal) => Promise<ChatResult>;
+  readonly describeFailure: (error: unknown) => Failure;
+  /** The conversation of the last session, as `save` got it. */
+  readonly saved: readonly Message[];
+  readonly save: (messages: readonly Message[]) => void;
+  readonly onEvent: (event: ChatEvent) => void;
+}
+
+export class ChatSession {
+  readonly #options: ChatSessionOptions;
+  #state: ChatState;
+  #running: { readonly requestId: string; readonly abort: AbortController } | null = null;
+
+  constructor(options: ChatSessionOptions) {
+    this.#options = options;
+    this.#state = { ...INITIAL_STATE, messages: restoredMessages(options.saved) };
+  }
+
+  get state(): ChatState {
+    return this.#state;
+  }
+
+  /** Applies an event and passes it on, unless it changes nothing. */
+  dispatch(event: ChatEvent): void {
+    const next = reduce(this.#state, event);
+    if (next === this.#state) return;
+    this.#state = next;
+    this.#options.onEvent(event);
+  }
+
+  /** Asks `question`; resolves when its answer has ended. A question while an answer is under way is refused. */
+  async ask(question: string): Promise<void> {
+    if (isBusy(this.#state)) throw new Error('An answer is under way. Stop it first.');
+    await this.#run((requestId) => ({ type: 'asked', requestId, question }), question);
+  }
+
+  /** Answers the last question again, in place of the last answer. */
+  async regenerate(): Promise<void> {
+    const question = lastQuestion(this.#state);
+    if (question === null) throw new Error('There is no question to answer again.');
+    if (isBusy(this.#state)) throw new Error('An answer is under way. Stop it first.');
+    await this.#run((requestId) => ({ type: 'asked-again', requestId }), question);
+  }
+
+  /** Stops the answer under way; what was streamed stays. */
+  stop(): void {
+    const running = this.#running;
+    if (running === null) return;
+    running.abort.abort();
+    setTimeout(() => this.dispatch({ type: 'stopped', requestId: running.requestId }), STOP_GRACE_MS);
+  }
+
+  clear(): void {
+    this.#running?.abort.abort();
+    this.#running = null;
+    this.dispatch({ type: 'cleared' });
+    this.#options.save([]);
+  }
+
+  progressed(progress: ChatProgress): void {
+    this.dispatch({ type: 'progressed', progress });
+  }
+
+  streamed(delta: ChatDelta): void {
+    this.dispatch({ type: 'streamed', requestId: delta.requestId, text: delta.text });
+  }
+
+  async #run(start: (requestId: string) => ChatEvent, question: string): Promise<void> {
+    const running = { requestId: randomUUID(), abort: new AbortController() };
+    const { requestId } = running;
+    this.#running = running;
+    this.dispatch(start(requestId));
+    this.#options.save(this.#state.messages);
+    const { folder, trusted } = this.#state.workspace;
+    const params: ChatParams = {
+      requestId,
+      turns: [...completedTurns(this.#state.messages), { role: 'user', text: question }],
+      useRepository: trusted && folder !== null,
+    };
+    try {
+      const result = await this.#options.chat(params, running.abort.signal);
+      this.dispatch({ type: 'answered', result });
+    } catch (error) {
+      if (running.abort.signal.aborted) this.dispatch({ type: 'stopped', requestId });
+      else this.dispatch({ type: 'failed', requestId, failure: this.#options.describeFailure(error) });
+    }
+    if (this.#running !== running) return;
+    this.#running = null;
+    this.#options.save(this.#state.messages);
+  }
+}

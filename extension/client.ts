@@ -1,0 +1,232 @@
+/** The language client over the sidecar process: our methods as typed calls, its crashes as states. */
+
+import * as vscode from 'vscode';
+import {
+  CloseAction,
+  ErrorAction,
+  LanguageClient,
+  type MessageTransports,
+  type Middleware,
+  RevealOutputChannelOn,
+  State,
+} from 'vscode-languageclient/node';
+import { createCodec } from '../sidecar/protocol/codec.ts';
+import {
+  type ChatDelta,
+  ChatDeltaNotification,
+  type ChatParams,
+  type ChatProgress,
+  ChatProgressNotification,
+  ChatRequest,
+  type ChatResult,
+  type InitializationOptions,
+  type ModelInfo,
+  ModelsRequest,
+  type NotificationMethod,
+  type RequestMethod,
+  SelectModelRequest,
+  type Status,
+  StatusChangedNotification,
+  StatusRequest,
+} from '../sidecar/protocol/methods.ts';
+import type { Sidecar } from '../webview/state.ts';
+import { CrashBudget } from './crash-budget.ts';
+import { crashFailure, describeExit, SidecarExitedError } from './failure.ts';
+import { type SidecarCommand, type SidecarExit, SidecarProcess } from './sidecar-process.ts';
+
+/** After a connection has closed, its process has this long to say how it ended. */
+const EXIT_GRACE_MS = 1_000;
+const DOCUMENTS = [{ scheme: 'file' }, { scheme: 'untitled' }];
+
+export interface SidecarClientOptions {
+  readonly command: SidecarCommand;
+  readonly log: vscode.LogOutputChannel;
+  /** Read anew at each start. */
+  readonly initializationOptions: () => InitializationOptions;
+  readonly middleware: Middleware;
+}
+
+export class SidecarClient implements vscode.Disposable {
+  readonly #options: SidecarClientOptions;
+  readonly #budget = new CrashBudget();
+  readonly #sidecarChanged = new vscode.EventEmitter<Sidecar>();
+  readonly #statusChanged = new vscode.EventEmitter<Status>();
+  readonly #chatProgressed = new vscode.EventEmitter<ChatProgress>();
+  readonly #chatStreamed = new vscode.EventEmitter<ChatDelta>();
+  #client: LanguageClient | null = null;
+  #process: SidecarProcess | null = null;
+  #startDelayMs = 0;
+
+  readonly onSidecarChanged = this.#sidecarChanged.event;
+  readonly onStatusChanged = this.#statusChanged.event;
+  readonly onChatProgressed = this.#chatProgressed.event;
+  readonly onChatStreamed = this.#chatStreamed.event;
+
+  constructor(options: SidecarClientOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the sidecar. A failure is reported through the events, never thrown. */
+  async start(): Promise<void> {
+    const client = this.#createClient();
+    this.#client = client;
+    this.#sidecarChanged.fire({ state: 'starting' });
+    try {
+      await client.start();
+    } catch (error) {
+      this.#options.log.error(`The sidecar did not start: ${String(error)}`);
+    }
+  }
+
+  /** Stops the sidecar and starts it with the settings as they are now. */
+  async restart(): Promise<void> {
+    this.#budget.reset();
+    this.#startDelayMs = 0;
+    await this.#stop();
+    await this.start();
+  }
+
+  /**
+   * Asks a question. Aborting ends it with a result whose `stopReason` is `cancelled`.
+   * @throws SidecarExitedError when the process dies meanwhile
+   */
+  async chat(params: ChatParams, signal: AbortSignal): Promise<ChatResult> {
+    const cancellation = new vscode.CancellationTokenSource();
+    const cancel = () => cancellation.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await this.#request(ChatRequest, params, cancellation.token);
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      cancellation.dispose();
+    }
+  }
+
+  status(): Promise<Status> {
+    return this.#request(StatusRequest, null);
+  }
+
+  models(): Promise<readonly ModelInfo[]> {
+    return this.#request(ModelsRequest, null);
+  }
+
+  /** Loads another model; `null` is the built-in one. */
+  selectModel(path: string | null): Promise<Status> {
+    return this.#request(SelectModelRequest, { path });
+  }
+
+  async dispose(): Promise<void> {
+    await this.#stop();
+    for (const emitter of [
+      this.#sidecarChanged,
+      this.#statusChanged,
+      this.#chatProgressed,
+      this.#chatStreamed,
+    ]) {
+      emitter.dispose();
+    }
+  }
+
+  async #request<P, R>(method: RequestMethod<P, R>, params: P, token?: vscode.CancellationToken): Promise<R> {
+    const client = this.#client;
+    if (client === null) throw new Error('The sidecar is not running.');
+    // Waits for a start that is under way, so that a question may be asked while the sidecar comes back.
+    await client.start();
+    const process = this.#process;
+    try {
+      return await client.sendRequest<R>(method.method, params, token);
+    } catch (error) {
+      const exit =
+        process === null ? null : await exitWithin(process, client.isRunning() ? 0 : EXIT_GRACE_MS);
+      throw exit === null ? error : new SidecarExitedError(exit);
+    }
+  }
+
+  #createClient(): LanguageClient {
+    const client: LanguageClient = new LanguageClient('gemmaSidecar', 'Gemma Sidecar', () => this.#launch(), {
+      documentSelector: DOCUMENTS,
+      initializationOptions: this.#options.initializationOptions,
+      outputChannel: this.#options.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      middleware: this.#options.middleware,
+      // The chat shows why a start failed; the client's own pop-up would only say it again.
+      initializationFailedHandler: () => false,
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        closed: () => this.#afterClose(client),
+      },
+    });
+    const listen = <P>(method: NotificationMethod<P>, emitter: vscode.EventEmitter<P>) =>
+      client.onNotification(method.method, (params: P) => emitter.fire(params));
+    listen(StatusChangedNotification, this.#statusChanged);
+    listen(ChatProgressNotification, this.#chatProgressed);
+    listen(ChatDeltaNotification, this.#chatStreamed);
+    client.onDidChangeState(({ newState }) => {
+      if (newState === State.Running && this.#client === client) void this.#afterStart();
+    });
+    return client;
+  }
+
+  async #launch(): Promise<MessageTransports> {
+    await new Promise((resolve) => setTimeout(resolve, this.#startDelayMs));
+    const { command, log } = this.#options;
+    const process = new SidecarProcess(command, (line) => log.info(line));
+    this.#process = process;
+    log.info(`Sidecar started, process ${process.pid ?? 'unknown'}`);
+    void process.exited.then((exit) => log.info(`Sidecar ended: ${describeExit(exit)}`));
+    return createCodec(process.output, process.input, { peerReadsPacked: true });
+  }
+
+  async #afterStart(): Promise<void> {
+    this.#sidecarChanged.fire({ state: 'running' });
+    try {
+      this.#statusChanged.fire(await this.status());
+    } catch (error) {
+      this.#options.log.error(`The sidecar gave no status: ${String(error)}`);
+    }
+  }
+
+  async #afterClose(
+    client: LanguageClient,
+  ): Promise<{ action: CloseAction; handled: true; message?: string }> {
+    if (this.#client !== client) return { action: CloseAction.DoNotRestart, handled: true };
+    const process = this.#process;
+    const exit = (process && (await exitWithin(process, EXIT_GRACE_MS))) ?? UNKNOWN_EXIT;
+    void process?.stop();
+    const delay = this.#budget.crashed(Date.now());
+    if (delay === null) {
+      const failure = crashFailure(exit, vscode.l10n.t);
+      this.#sidecarChanged.fire({ state: 'stopped', failure });
+      return { action: CloseAction.DoNotRestart, handled: true, message: failure.message };
+    }
+    this.#startDelayMs = delay;
+    this.#sidecarChanged.fire({ state: 'restarting', reason: describeExit(exit) });
+    return { action: CloseAction.Restart, handled: true };
+  }
+
+  async #stop(): Promise<void> {
+    const client = this.#client;
+    const process = this.#process;
+    this.#client = null;
+    this.#process = null;
+    try {
+      await client?.dispose();
+    } catch (error) {
+      this.#options.log.debug(`The sidecar did not shut down in order: ${String(error)}`);
+    }
+    await process?.stop();
+  }
+}
+
+const UNKNOWN_EXIT: SidecarExit = { code: null, signal: null, lastLines: [] };
+
+/** How the process ended, or null if it is still there after `timeoutMs`. */
+function exitWithin(process: SidecarProcess, timeoutMs: number): Promise<SidecarExit | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), timeoutMs);
+    void process.exited.then((exit) => {
+      clearTimeout(timer);
+      resolve(exit);
+    });
+  });
+}

@@ -1,0 +1,64 @@
+/** The settings as one typed value. */
+
+import * as vscode from 'vscode';
+
+const SECTION = 'gemmaSidecar';
+
+export interface Settings {
+  /** GGUF file; absent means the built-in model. */
+  readonly modelPath?: string;
+  readonly contextLength?: number;
+  readonly threads?: number;
+}
+
+/**
+ * Settings with power over the process. Only user-level values count: a workspace must not choose which file is
+ * mapped or how much memory is taken, whatever scope an editor enforces.
+ */
+export function readSettings(): Settings {
+  const modelPath = userValue<string>('modelPath')?.trim();
+  const contextLength = userValue<number>('contextLength');
+  const threads = userValue<number>('threads');
+  return {
+    ...(modelPath ? { modelPath } : {}),
+    ...(isPositiveInteger(contextLength) ? { contextLength } : {}),
+    ...(isPositiveInteger(threads) ? { threads } : {}),
+  };
+}
+
+/** Completion may differ by language and folder: it only decides whether we are asked. */
+export function isCompletionEnabled(scope?: vscode.ConfigurationScope): boolean {
+  return vscode.workspace.getConfiguration(SECTION, scope ?? null).get<boolean>('completion.enabled', true);
+}
+
+export async function setCompletionEnabled(enabled: boolean, languageId: string | undefined): Promise<void> {
+  const scope = languageId === undefined ? null : { languageId };
+  await vscode.workspace
+    .getConfiguration(SECTION, scope)
+    .update('completion.enabled', enabled, vscode.ConfigurationTarget.Global, languageId !== undefined);
+}
+
+/** `null` stands for the built-in model. */
+export async function setModelPath(path: string | null): Promise<void> {
+  const value = path ?? undefined;
+  await vscode.workspace
+    .getConfiguration(SECTION)
+    .update('modelPath', value, vscode.ConfigurationTarget.Global);
+}
+
+export function affectsModel(change: vscode.ConfigurationChangeEvent): boolean {
+  return change.affectsConfiguration(`${SECTION}.modelPath`);
+}
+
+/** Settings that a running sidecar cannot take over. */
+export function needsRestart(change: vscode.ConfigurationChangeEvent): boolean {
+  return ['contextLength', 'threads'].some((name) => change.affectsConfiguration(`${SECTION}.${name}`));
+}
+
+function userValue<T>(name: string): T | undefined {
+  return vscode.workspace.getConfiguration(SECTION).inspect<T>(name)?.globalValue;
+}
+
+function isPositiveInteger(value: number | undefined): value is number {
+  return value !== undefined && Number.isInteger(value) && value > 0;
+}

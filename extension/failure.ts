@@ -1,0 +1,86 @@
+/** From what went wrong to a sentence and to what a person can do about it. */
+
+import { ErrorCode, SHOWN_TO_PERSON } from '../sidecar/protocol/errors.ts';
+import type { Status } from '../sidecar/protocol/methods.ts';
+import type { Failure, FixAction } from '../webview/state.ts';
+import type { SidecarExit } from './sidecar-process.ts';
+
+/** A request that ended because its process did. */
+export class SidecarExitedError extends Error {
+  readonly exit: SidecarExit;
+
+  constructor(exit: SidecarExit) {
+    super(describeExit(exit));
+    this.exit = exit;
+  }
+}
+
+/** Turns a sentence into the editor's language; the pure rules here know no editor. */
+export type Translate = (message: string, ...args: (string | number)[]) => string;
+
+/** Why a question was not answered. */
+export function requestFailure(error: unknown, t: Translate): Failure {
+  if (error instanceof SidecarExitedError) {
+    return {
+      message: t(
+        'The sidecar stopped while it was answering: {0}. It is started again by itself.',
+        error.message,
+      ),
+      fixes: ['retry', 'show-log'],
+    };
+  }
+  const code = errorCode(error);
+  if (code !== null && SHOWN_TO_PERSON.has(code))
+    return { message: messageOf(error), fixes: FIXES[code] ?? ['show-log'] };
+  return {
+    message: t('The answer failed because of a fault in Gemma Sidecar. Its log says more.'),
+    fixes: ['retry', 'show-log'],
+  };
+}
+
+/** Why no model can answer at all; null when one can. */
+export function modelFailure(status: Status, usesOwnModel: boolean, t: Translate): Failure | null {
+  if (status.state !== 'failed' && status.state !== 'no-model') return null;
+  const message = status.error ?? t('No model is loaded. Choose a Gemma 3 model file in GGUF form.');
+  return {
+    message,
+    fixes: usesOwnModel ? ['choose-model', 'use-built-in-model'] : ['choose-model', 'show-log'],
+  };
+}
+
+/** Why the sidecar stays down. */
+export function crashFailure(exit: SidecarExit, t: Translate): Failure {
+  const reason = describeExit(exit);
+  const message =
+    exit.signal === 'SIGKILL'
+      ? t(
+          'The sidecar was ended five times in three minutes ({0}), most likely because memory ran out. A smaller model or context length needs less.',
+          reason,
+        )
+      : t(
+          'The sidecar stopped five times in three minutes ({0}), so it is not started again by itself.',
+          reason,
+        );
+  return { message, fixes: ['restart-sidecar', 'choose-model', 'show-log'] };
+}
+
+export function describeExit(exit: SidecarExit): string {
+  if (exit.startError !== undefined) return `could not be started: ${exit.startError}`;
+  if (exit.signal !== null) return `signal ${exit.signal}`;
+  return `exit code ${exit.code ?? 'unknown'}`;
+}
+
+const FIXES: Readonly<Record<number, readonly FixAction[]>> = {
+  [ErrorCode.Model]: ['choose-model', 'use-built-in-model'],
+  [ErrorCode.ContextFull]: ['retry', 'open-settings'],
+  [ErrorCode.Memory]: ['open-settings', 'choose-model'],
+  [ErrorCode.Workspace]: ['retry', 'open-folder'],
+};
+
+function errorCode(error: unknown): number | null {
+  return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : null;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

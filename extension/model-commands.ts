@@ -1,0 +1,64 @@
+/** Choosing the model: among the files found on this machine, or any other file. */
+
+import * as vscode from 'vscode';
+import type { ModelInfo } from '../sidecar/protocol/methods.ts';
+import type { SidecarClient } from './client.ts';
+import { affectsModel, readSettings, setModelPath } from './config.ts';
+
+const { t } = vscode.l10n;
+
+export function activateModelCommands(context: vscode.ExtensionContext, client: SidecarClient): void {
+  context.subscriptions.push(
+    vscode.commands.registerCommand('gemmaSidecar.model.choose', () => chooseModel(client)),
+    vscode.commands.registerCommand('gemmaSidecar.model.useBuiltIn', () => setModelPath(null)),
+    vscode.workspace.onDidChangeConfiguration(async (change) => {
+      if (!affectsModel(change)) return;
+      try {
+        await client.selectModel(readSettings().modelPath ?? null);
+      } catch (error) {
+        // The sidecar reports the reason as its status, which the chat shows.
+        void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
+      }
+    }),
+  );
+}
+
+interface ModelItem extends vscode.QuickPickItem {
+  /** null is the built-in model, undefined asks for a file. */
+  readonly path: string | null | undefined;
+}
+
+async function chooseModel(client: SidecarClient): Promise<void> {
+  const browse: ModelItem = { label: `$(folder-opened) ${t('Browse…')}`, path: undefined };
+  const found = client.models().then(
+    (models) => [...models.map(modelItem), browse],
+    () => [browse],
+  );
+  const picked = await vscode.window.showQuickPick(found, {
+    title: t('Choose a Gemma 3 model'),
+    placeHolder: t('Found on this machine, or any GGUF file'),
+    matchOnDescription: true,
+  });
+  if (picked === undefined) return;
+  const path = picked.path === undefined ? await browseForModel() : picked.path;
+  if (path !== undefined) await setModelPath(path);
+}
+
+async function browseForModel(): Promise<string | undefined> {
+  const files = await vscode.window.showOpenDialog({
+    title: t('Choose a Gemma 3 model file'),
+    openLabel: t('Use Model'),
+    filters: { GGUF: ['gguf'], [t('All files')]: ['*'] },
+  });
+  return files?.[0]?.fsPath;
+}
+
+function modelItem(model: ModelInfo): ModelItem {
+  const size = (model.fileBytes / 2 ** 30).toFixed(model.fileBytes < 2 ** 30 ? 2 : 1);
+  return {
+    label: model.builtIn ? `$(package) ${model.name}` : `$(symbol-file) ${model.name}`,
+    description: model.builtIn ? t('built in') : model.quantisation,
+    detail: model.builtIn ? `${size} GiB` : `${size} GiB · ${model.path}`,
+    path: model.builtIn ? null : model.path,
+  };
+}

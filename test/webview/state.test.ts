@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ChatProgress, ChatResult } from '../../sidecar/protocol/methods.ts';
+import {
+  activity,
+  type ChatEvent,
+  type ChatState,
+  completedTurns,
+  INITIAL_STATE,
+  isBusy,
+  reduce,
+  restoredMessages,
+} from '../../webview/state.ts';
+
+const TOKEN_USE = { contextLength: 8192, repository: 5000, conversation: 40, reserved: 1024 };
+
+function result(requestId: string, text: string, stopReason: ChatResult['stopReason'] = 'end'): ChatResult {
+  return {
+    requestId,
+    text,
+    stopReason,
+    promptTokens: 5040,
+    cachedTokens: 5000,
+    generatedTokens: 20,
+    prefillMs: 100,
+    decodeMs: 500,
+    tokenUse: TOKEN_USE,
+    files: [{ path: 'src/a.ts', tokens: 12 }],
+    leftOut: [{ path: 'logo.png', reason: 'binary' }],
+    citations: text.includes('a.ts:1') ? [{ start: 3, end: 13, path: 'lib/src/a.ts', line: 1 }] : [],
+    notes: [],
+  };
+}
+
+function progress(requestId: string, more: Partial<ChatProgress> = {}): ChatProgress {
+  return { requestId, phase: 'reading', done: 10, total: 100, ...more };
+}
+
+function stateAfter(...events: ChatEvent[]): ChatState {
+  return events.reduce(reduce, INITIAL_STATE);
+}
+
+const ASKED: ChatEvent = { type: 'asked', requestId: 'r1', question: 'Where is add?' };
+
+describe('the chat reducer', () => {
+  it('reads, streams and ends an answer', () => {
+    const reading = stateAfter(ASKED, {
+      type: 'progressed',
+      progress: progress('r1', { tokenUse: TOKEN_USE, fileCount: 3 }),
+    });
+    assert.equal(activity(reading), 'reading');
+    assert.equal(reading.promptUse?.fileCount, 3);
+
+    const streaming = reduce(reading, { type: 'streamed', requestId: 'r1', text: 'In src' });
+    assert.equal(activity(streaming), 'streaming');
+    assert.equal(streaming.progress, null);
+    assert.ok(isBusy(streaming));
+
+    const done = reduce(streaming, { type: 'answered', result: result('r1', 'In src/a.ts:1.') });
+    assert.equal(activity(done), 'idle');
+    assert.deepEqual(done.messages.at(-1), {
+      role: 'model',
+      requestId: 'r1',
+      text: 'In src/a.ts:1.',
+      end: 'complete',
+      notes: [],
+      citedPaths: { 'src/a.ts': 'lib/src/a.ts' },
+      speed: {
+        generatedTokens: 20,
+        decodeTokensPerSecond: 40,
+        prefillMs: 100,
+        cachedTokens: 5000,
+        promptTokens: 5040,
+      },
+    });
+    assert.equal(done.promptUse?.leftOut[0]?.path, 'logo.png');
+  });
+
+  it('keeps what was streamed when a cancelled request reports less', () => {
+    const state = stateAfter(
+      ASKED,
+      { type: 'streamed', requestId: 'r1', text: 'In src/a.ts' },
+      { type: 'answered', result: result('r1', '', 'cancelled') },
+    );
+    const answer = state.messages.at(-1);
+    assert.equal(answer?.text, 'In src/a.ts');
+    assert.equal(answer?.role === 'model' && answer.end, 'stopped');
+  });
+
+  it('ignores late messages of a request that is over', () => {
+    const cleared = stateAfter(ASKED, { type: 'cleared' });
+    for (const late of [
+      { type: 'streamed', requestId: 'r1', text: 'x' },
+      { type: 'progressed', progress: progress('r1') },
+      { type: 'answered', result: result('r1', 'x') },
+      { type: 'failed', requestId: 'r1', failure: { message: 'x', fixes: [] } },
+    ] satisfies ChatEvent[]) {
+      assert.equal(reduce(cleared, late), cleared);
+    }
+  });
+
+  it('replaces the last answer when it is asked for again', () => {
+    const again = stateAfter(
+      ASKED,
+      { type: 'answered', result: result('r1', 'First') },
+      { type: 'asked-again', requestId: 'r2' },
+    );
+    assert.deepEqual(
+      again.messages.map((message) => message.text),
+      ['Where is add?', ''],
+    );
+    assert.ok(isBusy(again));
+  });
+
+  it('shows a failure on its answer, and keeps the text so far', () => {
+    const failed = stateAfter(
+      ASKED,
+      { type: 'streamed', requestId: 'r1', text: 'In' },
+      { type: 'failed', requestId: 'r1', failure: { message: 'It stopped.', fixes: ['restart-sidecar'] } },
+    );
+    const answer = failed.messages.at(-1);
+    assert.equal(activity(failed), 'error');
+    assert.equal(answer?.text, 'In');
+    assert.equal(answer?.role === 'model' && answer.failure?.message, 'It stopped.');
+  });
+
+  it('is in error while no model can answer', () => {
+    const failure = { message: 'No model.', fixes: ['choose-model'] } as const;
+    const stopped = reduce(INITIAL_STATE, {
+      type: 'sidecar-changed',
+      sidecar: { state: 'stopped', failure },
+    });
+    assert.equal(activity(stopped), 'error');
+    assert.equal(
+      activity(reduce(stopped, { type: 'sidecar-changed', sidecar: { state: 'running' } })),
+      'idle',
+    );
+  });
+});
+
+describe('the conversation', () => {
+  it('is sent without failed questions', () => {
+    const state = stateAfter(
+      ASKED,
+      { type: 'answered', result: result('r1', 'In src/a.ts:1.') },
+      { type: 'asked', requestId: 'r2', question: 'And sub?' },
+      { type: 'failed', requestId: 'r2', failure: { message: 'No.', fixes: [] } },
+    );
+    assert.deepEqual(completedTurns(state.messages), [
+      { role: 'user', text: 'Where is add?' },
+      { role: 'model', text: 'In src/a.ts:1.' },
+    ]);
+  });
+
+  it('comes back from a restart with its open answer marked as stopped', () => {
+    const restored = restoredMessages(
+      stateAfter(ASKED, { type: 'streamed', requestId: 'r1', text: 'In' }).messages,
+    );
+    const answer = restored.at(-1);
+    assert.equal(answer?.role === 'model' && answer.end, 'stopped');
+  });
+});

@@ -1,0 +1,27 @@
+/** What a screen reader is told: turning points, never single tokens. */
+
+import type { ChatState, ModelMessage } from './state.ts';
+
+/** The sentence for the step from one state to the next, or null when it is not worth one. */
+export function announcement(before: ChatState, after: ChatState): string | null {
+  const previous = answerOf(before);
+  const answer = answerOf(after);
+  if (answer === null) return previous === null ? null : 'New chat.';
+  if (previous?.requestId !== answer.requestId) return 'Question sent.';
+  if (previous.text === '' && answer.text !== '' && answer.end === 'streaming') return 'The answer begins.';
+  return previous.end === answer.end ? null : ENDS[answer.end];
+}
+
+const ENDS: Readonly<Record<ModelMessage['end'], string | null>> = {
+  streaming: null,
+  complete: 'The answer is complete.',
+  length: 'The answer ends because its room is full.',
+  stopped: 'The answer was stopped.',
+  // The card is an alert and speaks for itself.
+  failed: null,
+};
+
+function answerOf(state: ChatState): ModelMessage | null {
+  const last = state.messages.at(-1);
+  return last?.role === 'model' ? last : null;
+}

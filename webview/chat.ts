@@ -1,0 +1,349 @@
+/** The whole page: the conversation, what stands in its way, and the composer. */
+
+import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import './answer.ts';
+import './composer.ts';
+import './empty-state.ts';
+import './failure-card.ts';
+import './reading-progress.ts';
+import { announcement } from './announcement.ts';
+import { icon } from './icons.ts';
+import type { HostMessage } from './messages.ts';
+import { connect, send } from './port.ts';
+import { sharedStyles } from './shared-styles.ts';
+import {
+  activity,
+  type ChatEvent,
+  type ChatState,
+  INITIAL_STATE,
+  isBusy,
+  type Message,
+  reduce,
+  standingFailure,
+  type Workspace,
+} from './state.ts';
+import { progressLine } from './wording.ts';
+
+/** So close to the end, the view follows the text. */
+const FOLLOW_DISTANCE_PX = 40;
+const NOTICE_MS = 4_000;
+
+export class GemmaChat extends LitElement {
+  static override properties = {
+    state: { state: true },
+    following: { state: true },
+    notice: { state: true },
+    announced: { state: true },
+  };
+
+  declare state: ChatState;
+  /** The view sticks to the end of the conversation until the person scrolls up. */
+  declare following: boolean;
+  /** A short message about the last click. */
+  declare notice: string;
+  /** What a screen reader says next. */
+  declare announced: string;
+  /** The newest state; drawn at most once a frame. */
+  #latest: ChatState = INITIAL_STATE;
+  #frame = 0;
+  #noticeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    super();
+    this.state = INITIAL_STATE;
+    this.following = true;
+    this.notice = '';
+    this.announced = '';
+    this.addEventListener('gemma-notice', (event) => this.#showNotice(event));
+    this.addEventListener('keydown', (event) => this.#key(event));
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    connect((message) => this.#receive(message));
+  }
+
+  override render() {
+    const { state } = this;
+    const now = activity(state);
+    return html`
+      <main data-testid="state" data-state=${now} aria-busy=${isBusy(state)}>
+        <div class="scroller" data-testid="messages" @scroll=${this.#scrolled}>
+          ${state.messages.length === 0 ? this.#start() : this.#conversation()}
+        </div>
+        ${
+          this.following
+            ? nothing
+            : html`<button class="to-end" type="button" title="Go to the end" aria-label="Go to the end" @click=${this.#toEnd}>
+                ${icon('arrow-down')}
+              </button>`
+        }
+        <div class="bottom">
+          <p class="notice" role="status" ?hidden=${this.notice === ''}>${this.notice}</p>
+          ${standingCard(state)} ${workspaceCard(state.workspace)}
+          <gemma-composer
+            .busy=${isBusy(state)}
+            .placeholder=${state.workspace.folder === null || !state.workspace.trusted ? 'Ask Gemma' : 'Ask about this repository'}
+            .model=${modelName(state)}
+            .promptUse=${state.promptUse}
+          ></gemma-composer>
+        </div>
+        <div class="visually-hidden" role="status" aria-live="polite" data-testid="announcement">${this.announced}</div>
+      </main>
+    `;
+  }
+
+  override updated(changed: PropertyValues<this>): void {
+    if (changed.has('state') && this.following) this.#scrollToEnd();
+  }
+
+  #start(): TemplateResult {
+    return html`<gemma-empty-state .workspace=${this.state.workspace}></gemma-empty-state>`;
+  }
+
+  #conversation(): TemplateResult {
+    const { messages } = this.state;
+    return html`<div class="conversation" role="list" aria-label="Conversation" @keydown=${this.#move}>
+      ${messages.map((message, index) => this.#message(message, index === messages.length - 1))}
+    </div>`;
+  }
+
+  #message(message: Message, last: boolean): TemplateResult {
+    const tabIndex = last ? 0 : -1;
+    if (message.role === 'user') {
+      return html`<article class="question" role="listitem" aria-label="You" tabindex=${tabIndex}>${message.text}</article>`;
+    }
+    const reading = message.end === 'streaming' && message.text === '';
+    return html`<article class="answer" role="listitem" aria-label="Gemma" tabindex=${tabIndex}>
+      ${
+        reading
+          ? html`<gemma-reading-progress .line=${progressLine(this.state)}></gemma-reading-progress>`
+          : html`<gemma-answer .message=${message} ?last=${last}></gemma-answer>${last ? leftOutNote(this.state) : nothing}`
+      }
+    </article>`;
+  }
+
+  #receive(message: Exclude<HostMessage, { type: 'reply' }>): void {
+    switch (message.type) {
+      case 'state':
+        this.following = true;
+        this.#draw(message.state);
+        break;
+      case 'event':
+        this.#apply(message.event);
+        break;
+      case 'focus':
+        this.#focusInput();
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #apply(event: ChatEvent): void {
+    const before = this.#latest;
+    const next = reduce(before, event);
+    this.announced = announcement(before, next) ?? this.announced;
+    if (event.type === 'asked' || event.type === 'asked-again') this.following = true;
+    if (event.type === 'cleared') this.#focusInput();
+    if (event.type === 'streamed' || event.type === 'progressed') this.#drawSoon(next);
+    else this.#draw(next);
+  }
+
+  #draw(state: ChatState): void {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#latest = state;
+    this.state = state;
+  }
+
+  /** Tokens come faster than frames. */
+  #drawSoon(state: ChatState): void {
+    this.#latest = state;
+    if (this.#frame !== 0) return;
+    this.#frame = requestAnimationFrame(() => this.#draw(this.#latest));
+  }
+
+  #focusInput(): void {
+    this.renderRoot.querySelector('gemma-composer')?.focus();
+  }
+
+  #scrolled(event: Event): void {
+    if (!(event.target instanceof HTMLElement)) return;
+    const { scrollHeight, scrollTop, clientHeight } = event.target;
+    this.following = scrollHeight - scrollTop - clientHeight < FOLLOW_DISTANCE_PX;
+  }
+
+  #toEnd(): void {
+    this.following = true;
+    this.#scrollToEnd();
+  }
+
+  #scrollToEnd(): void {
+    // Children draw after this element; by the next frame they have their height.
+    requestAnimationFrame(() => {
+      const scroller = this.renderRoot.querySelector('.scroller');
+      if (scroller !== null && this.following) scroller.scrollTop = scroller.scrollHeight;
+    });
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.key !== 'Escape' || !isBusy(this.#latest)) return;
+    event.preventDefault();
+    void send({ type: 'stop' }).catch(() => {});
+  }
+
+  /** Arrow keys go from message to message. */
+  #move(event: KeyboardEvent): void {
+    const { target } = event;
+    if (!(target instanceof HTMLElement) || target.tagName !== 'ARTICLE') return;
+    const steps: Readonly<Record<string, Element | null | undefined>> = {
+      ArrowUp: target.previousElementSibling,
+      ArrowDown: target.nextElementSibling,
+      Home: target.parentElement?.firstElementChild,
+      End: target.parentElement?.lastElementChild,
+    };
+    const next = steps[event.key];
+    if (!(next instanceof HTMLElement)) return;
+    event.preventDefault();
+    target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  #showNotice(event: Event): void {
+    if (!(event instanceof CustomEvent) || typeof event.detail !== 'string') return;
+    this.notice = event.detail;
+    clearTimeout(this.#noticeTimer);
+    this.#noticeTimer = setTimeout(() => {
+      this.notice = '';
+    }, NOTICE_MS);
+  }
+
+  static override styles = [
+    sharedStyles,
+    css`
+      :host {
+        display: block;
+        height: 100vh;
+      }
+
+      main {
+        position: relative;
+        display: flex;
+        flex-direction: column;
+        height: 100%;
+      }
+
+      .scroller {
+        display: flex;
+        flex-direction: column;
+        flex: 1;
+        min-height: 0;
+        padding: 14px 16px 8px;
+        overflow-y: auto;
+        overflow-anchor: none;
+      }
+
+      .conversation {
+        width: 100%;
+        max-width: 900px;
+        margin: 0 auto;
+      }
+
+      article {
+        border-radius: 8px;
+      }
+
+      .question {
+        width: fit-content;
+        max-width: 88%;
+        margin: 0 0 14px auto;
+        padding: 8px 12px;
+        border: 1px solid var(--vscode-contrastBorder, transparent);
+        background: var(
+          --vscode-chat-requestBubbleBackground,
+          color-mix(in srgb, var(--vscode-foreground) 9%, transparent)
+        );
+        line-height: 1.45;
+        overflow-wrap: anywhere;
+        white-space: pre-wrap;
+      }
+
+      .answer {
+        margin-bottom: 18px;
+      }
+
+      .left-out {
+        margin: 4px 0 0;
+        font-size: 0.85em;
+      }
+
+      .bottom {
+        width: 100%;
+        max-width: 932px;
+        margin: 0 auto;
+        padding: 0 12px 12px;
+      }
+
+      .notice {
+        margin: 0 4px 6px;
+        color: var(--vscode-descriptionForeground);
+        font-size: 0.9em;
+      }
+
+      .to-end {
+        display: flex;
+        align-self: center;
+        align-items: center;
+        justify-content: center;
+        width: 28px;
+        height: 28px;
+        margin: -34px 0 6px;
+        z-index: 1;
+        border: 1px solid var(--vscode-contrastBorder, var(--vscode-widget-border));
+        border-radius: 50%;
+        background: var(--vscode-editorWidget-background);
+        box-shadow: 0 2px 6px var(--vscode-widget-shadow, transparent);
+      }
+    `,
+  ];
+}
+
+function standingCard(state: ChatState): TemplateResult | typeof nothing {
+  const failure = standingFailure(state);
+  return failure === null ? nothing : html`<gemma-failure-card .failure=${failure}></gemma-failure-card>`;
+}
+
+function workspaceCard(workspace: Workspace): TemplateResult | typeof nothing {
+  if (workspace.trusted) return nothing;
+  const failure = {
+    message:
+      'This workspace is in Restricted Mode, so Gemma does not read it. Answers come from the conversation only.',
+    fixes: ['manage-trust'],
+  };
+  return html`<gemma-failure-card tone="info" .failure=${failure}></gemma-failure-card>`;
+}
+
+/** Files that belong to the repository but did not fit are never dropped without a word. */
+function leftOutNote({ promptUse }: ChatState): TemplateResult | typeof nothing {
+  const dropped = promptUse?.leftOut.filter((file) => file.reason === 'budget').length ?? 0;
+  if (dropped === 0) return nothing;
+  const files = dropped === 1 ? '1 file' : `${dropped.toLocaleString('en-US')} files`;
+  return html`<p class="left-out quiet">${files} did not fit into the context and ${dropped === 1 ? 'was' : 'were'} not read.</p>`;
+}
+
+function modelName({ status, sidecar }: ChatState): string {
+  if (status?.model) return status.model.name;
+  return sidecar.state === 'stopped' || status?.state === 'no-model' || status?.state === 'failed'
+    ? 'No model'
+    : 'Loading…';
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'gemma-composer': import('./composer.ts').GemmaComposer;
+  }
+}
+
+customElements.define('gemma-chat', GemmaChat);

@@ -1,0 +1,240 @@
+/** Where the question is written: Enter sends, Shift+Enter breaks the line, Esc stops the answer. */
+
+import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import './token-meter.ts';
+import { icon } from './icons.ts';
+import { recall, remember, send } from './port.ts';
+import { sharedStyles } from './shared-styles.ts';
+import type { PromptUse } from './state.ts';
+
+const MAX_HEIGHT_PX = 220;
+
+export class GemmaComposer extends LitElement {
+  static override properties = {
+    busy: { type: Boolean },
+    placeholder: { type: String },
+    model: { type: String },
+    promptUse: { attribute: false },
+    draft: { state: true },
+  };
+
+  declare busy: boolean;
+  declare placeholder: string;
+  /** Name of the model, or what stands in for it. */
+  declare model: string;
+  declare promptUse: PromptUse | null;
+  declare draft: string;
+
+  constructor() {
+    super();
+    this.busy = false;
+    this.placeholder = '';
+    this.model = '';
+    this.promptUse = null;
+    this.draft = recall().draft;
+  }
+
+  override focus(): void {
+    this.#input?.focus();
+  }
+
+  override render() {
+    return html`
+      <div class="frame">
+        <textarea
+          rows="1"
+          aria-label="Question"
+          data-testid="input"
+          placeholder=${this.placeholder}
+          .value=${this.draft}
+          @input=${this.#edited}
+          @keydown=${this.#key}
+        ></textarea>
+        <div class="row">
+          <button
+            class="model"
+            type="button"
+            title="Choose model file…"
+            data-testid="model"
+            @click=${() => void send({ type: 'fix', action: 'choose-model' }).catch(() => {})}
+          >
+            <span>${this.model}</span>${icon('chevron-down')}
+          </button>
+          <span class="gap"></span>
+          ${
+            this.promptUse === null
+              ? nothing
+              : html`<gemma-token-meter .use=${this.promptUse}></gemma-token-meter>`
+          }
+          ${this.busy ? this.#stopButton() : this.#sendButton()}
+        </div>
+      </div>
+    `;
+  }
+
+  override updated(changed: PropertyValues<this>): void {
+    if (changed.has('draft')) this.#fitHeight();
+  }
+
+  #sendButton() {
+    return html`<button
+      class="icon-button send"
+      type="button"
+      title="Send (Enter)"
+      aria-label="Send"
+      data-testid="send"
+      ?disabled=${this.draft.trim() === ''}
+      @click=${this.#send}
+    >
+      ${icon('send')}
+    </button>`;
+  }
+
+  #stopButton() {
+    return html`<button
+      class="icon-button stop"
+      type="button"
+      title="Stop (Esc)"
+      aria-label="Stop"
+      data-testid="stop"
+      @click=${this.#stop}
+    >
+      ${icon('stop-circle')}
+    </button>`;
+  }
+
+  get #input(): HTMLTextAreaElement | null {
+    return this.renderRoot.querySelector('textarea');
+  }
+
+  #edited(event: InputEvent): void {
+    if (event.target instanceof HTMLTextAreaElement) this.#setDraft(event.target.value);
+  }
+
+  #key(event: KeyboardEvent): void {
+    // During composition Enter picks a candidate.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    if (!this.busy) this.#send();
+  }
+
+  #send(): void {
+    const question = this.draft.trim();
+    if (question === '') return;
+    this.#setDraft('');
+    this.focus();
+    void send({ type: 'ask', question }).catch((error: Error) => {
+      this.#setDraft(question);
+      this.dispatchEvent(
+        new CustomEvent('gemma-notice', { detail: error.message, bubbles: true, composed: true }),
+      );
+    });
+  }
+
+  #stop(): void {
+    void send({ type: 'stop' }).catch(() => {});
+    this.focus();
+  }
+
+  #setDraft(draft: string): void {
+    this.draft = draft;
+    remember({ draft });
+  }
+
+  #fitHeight(): void {
+    const input = this.#input;
+    if (input === null) return;
+    input.style.height = 'auto';
+    input.style.height = `${Math.min(input.scrollHeight, MAX_HEIGHT_PX)}px`;
+  }
+
+  static override styles = [
+    sharedStyles,
+    css`
+      :host {
+        display: block;
+      }
+
+      .frame {
+        border: 1px solid var(--vscode-input-border, var(--vscode-contrastBorder, var(--vscode-widget-border, transparent)));
+        border-radius: 8px;
+        background: var(--vscode-input-background);
+      }
+
+      .frame:has(textarea:focus) {
+        border-color: var(--vscode-focusBorder);
+      }
+
+      textarea {
+        display: block;
+        width: 100%;
+        min-height: 36px;
+        padding: 9px 12px 4px;
+        border: none;
+        outline: none;
+        background: none;
+        color: var(--vscode-input-foreground);
+        font: inherit;
+        line-height: 1.45;
+        resize: none;
+      }
+
+      textarea::placeholder {
+        color: var(--vscode-input-placeholderForeground);
+      }
+
+      .row {
+        display: flex;
+        align-items: center;
+        gap: 2px;
+        padding: 0 5px 5px 6px;
+      }
+
+      .gap {
+        flex: 1;
+      }
+
+      .model {
+        display: inline-flex;
+        align-items: center;
+        gap: 2px;
+        min-width: 0;
+        height: 24px;
+        padding: 0 6px;
+        border-radius: 5px;
+        color: var(--vscode-descriptionForeground);
+        font-size: 0.85em;
+      }
+
+      .model:hover {
+        background: var(--vscode-toolbar-hoverBackground);
+      }
+
+      .model span:first-child {
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
+      }
+
+      .model .codicon {
+        font-size: 12px;
+      }
+
+      .send:not(:disabled) {
+        color: var(--vscode-button-foreground);
+        background: var(--vscode-button-background);
+        border-color: var(--vscode-contrastBorder, transparent);
+      }
+
+      .send:hover:not(:disabled) {
+        background: var(--vscode-button-hoverBackground);
+      }
+
+      .stop {
+        color: var(--vscode-foreground);
+      }
+    `,
+  ];
+}
+
+customElements.define('gemma-composer', GemmaComposer);

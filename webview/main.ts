@@ -1,0 +1,3 @@
+/** Entry of the chat page: defines the elements; the page holds one `gemma-chat`. */
+
+import './chat.ts';

@@ -1,0 +1,293 @@
+/**
+ * What the chat shows, and the one reducer that changes it. The host reduces the same events as the page: it keeps the
+ * conversation while the page is hidden or reloaded, and sends it whole when the page comes back.
+ */
+
+import type {
+  ChatProgress,
+  ChatResult,
+  ContextFile,
+  LeftOutFile,
+  Status,
+  TokenUse,
+} from '../sidecar/protocol/methods.ts';
+
+/** What a person can do about a failure; the host carries it out. */
+export type FixAction =
+  | 'retry'
+  | 'choose-model'
+  | 'use-built-in-model'
+  | 'restart-sidecar'
+  | 'show-log'
+  | 'open-settings'
+  | 'open-folder'
+  | 'manage-trust';
+
+/** A sentence a person can act on. */
+export interface Failure {
+  readonly message: string;
+  readonly fixes: readonly FixAction[];
+}
+
+export interface UserMessage {
+  readonly role: 'user';
+  readonly text: string;
+}
+
+export interface ModelMessage {
+  readonly role: 'model';
+  readonly requestId: string;
+  readonly text: string;
+  readonly end: 'streaming' | 'complete' | 'length' | 'stopped' | 'failed';
+  readonly failure?: Failure;
+  /** What the model did not see, in sentences. */
+  readonly notes?: readonly string[];
+  /** From a cited path as it was written to the file of the workspace that it means. */
+  readonly citedPaths?: Readonly<Record<string, string>>;
+  readonly speed?: AnswerSpeed;
+}
+
+export type Message = UserMessage | ModelMessage;
+
+export interface AnswerSpeed {
+  readonly generatedTokens: number;
+  /** Tokens a second; 0 when nothing was generated. */
+  readonly decodeTokensPerSecond: number;
+  readonly prefillMs: number;
+  /** Prompt tokens whose KV was reused. */
+  readonly cachedTokens: number;
+  readonly promptTokens: number;
+}
+
+/** What the last prompt was made of. */
+export interface PromptUse {
+  readonly tokenUse: TokenUse;
+  readonly fileCount: number;
+  /** Known when the answer has ended. */
+  readonly files: readonly ContextFile[];
+  readonly leftOut: readonly LeftOutFile[];
+}
+
+/** The workspace as far as the chat must explain it. */
+export interface Workspace {
+  readonly folder: string | null;
+  readonly trusted: boolean;
+}
+
+/** A process that is not there cannot report a status, so the host does it. */
+export type Sidecar =
+  | { readonly state: 'starting' }
+  | { readonly state: 'running' }
+  | { readonly state: 'restarting'; readonly reason: string }
+  | { readonly state: 'stopped'; readonly failure: Failure };
+
+export interface ChatState {
+  readonly messages: readonly Message[];
+  /** Progress of the answer under way; null when none is, or when its text has begun. */
+  readonly progress: ChatProgress | null;
+  readonly promptUse: PromptUse | null;
+  readonly status: Status | null;
+  /** Why no model can answer now, with what to do about it. */
+  readonly modelFailure: Failure | null;
+  readonly sidecar: Sidecar;
+  readonly workspace: Workspace;
+}
+
+export type ChatEvent =
+  | { readonly type: 'asked'; readonly requestId: string; readonly question: string }
+  /** The last answer is thrown away and asked for again. */
+  | { readonly type: 'asked-again'; readonly requestId: string }
+  | { readonly type: 'progressed'; readonly progress: ChatProgress }
+  | { readonly type: 'streamed'; readonly requestId: string; readonly text: string }
+  | { readonly type: 'answered'; readonly result: ChatResult }
+  | { readonly type: 'failed'; readonly requestId: string; readonly failure: Failure }
+  /** Ended by the person, with no word from the sidecar on what it was made of. */
+  | { readonly type: 'stopped'; readonly requestId: string }
+  | { readonly type: 'cleared' }
+  | { readonly type: 'status-changed'; readonly status: Status; readonly failure: Failure | null }
+  | { readonly type: 'sidecar-changed'; readonly sidecar: Sidecar }
+  | { readonly type: 'workspace-changed'; readonly workspace: Workspace };
+
+export const INITIAL_STATE: ChatState = {
+  messages: [],
+  progress: null,
+  promptUse: null,
+  status: null,
+  modelFailure: null,
+  sidecar: { state: 'starting' },
+  workspace: { folder: null, trusted: true },
+};
+
+/** The state after `event`. Events of a request that is no longer the current one leave it as it is. */
+export function reduce(state: ChatState, event: ChatEvent): ChatState {
+  switch (event.type) {
+    case 'asked':
+      return {
+        ...state,
+        progress: null,
+        messages: [...state.messages, { role: 'user', text: event.question }, emptyAnswer(event.requestId)],
+      };
+    case 'asked-again':
+      return {
+        ...state,
+        progress: null,
+        messages: [...withoutLastAnswer(state.messages), emptyAnswer(event.requestId)],
+      };
+    case 'progressed':
+      return isStreaming(state, event.progress.requestId) ? progressed(state, event.progress) : state;
+    case 'streamed':
+      return changeAnswer(state, event.requestId, (answer) => ({
+        ...answer,
+        text: answer.text + event.text,
+      }));
+    case 'answered':
+      return answered(state, event.result);
+    case 'failed':
+      return changeAnswer(state, event.requestId, (answer) => ({
+        ...answer,
+        end: 'failed',
+        failure: event.failure,
+      }));
+    case 'stopped':
+      return changeAnswer(state, event.requestId, (answer) => ({ ...answer, end: 'stopped' }));
+    case 'cleared':
+      return { ...state, messages: [], progress: null, promptUse: null };
+    case 'status-changed':
+      return { ...state, status: event.status, modelFailure: event.failure };
+    case 'sidecar-changed':
+      return { ...state, sidecar: event.sidecar };
+    case 'workspace-changed':
+      return { ...state, workspace: event.workspace };
+    default:
+      return event satisfies never;
+  }
+}
+
+/** The one word that tests and styles go by. */
+export type Activity = 'idle' | 'reading' | 'streaming' | 'error';
+
+export function activity(state: ChatState): Activity {
+  const answer = lastAnswer(state);
+  if (answer?.end === 'streaming') return answer.text === '' ? 'reading' : 'streaming';
+  if (answer?.end === 'failed' || standingFailure(state) !== null) return 'error';
+  return 'idle';
+}
+
+/** True while an answer is under way, so that a new question has to wait. */
+export function isBusy(state: ChatState): boolean {
+  return lastAnswer(state)?.end === 'streaming';
+}
+
+/** What stands in the way of any answer, if something does. */
+export function standingFailure(state: ChatState): Failure | null {
+  return state.sidecar.state === 'stopped' ? state.sidecar.failure : state.modelFailure;
+}
+
+/** Questions with their answers as the sidecar wants them; a failed or empty answer and its question are left out. */
+export function completedTurns(messages: readonly Message[]): { role: 'user' | 'model'; text: string }[] {
+  const turns: { role: 'user' | 'model'; text: string }[] = [];
+  for (const [index, message] of messages.entries()) {
+    if (
+      message.role !== 'model' ||
+      message.text === '' ||
+      message.end === 'failed' ||
+      message.end === 'streaming'
+    )
+      continue;
+    const question = messages[index - 1];
+    if (question?.role !== 'user') continue;
+    turns.push({ role: 'user', text: question.text }, { role: 'model', text: message.text });
+  }
+  return turns;
+}
+
+/** A conversation as it is after a restart: whatever was streaming has been cut off. */
+export function restoredMessages(messages: readonly Message[]): Message[] {
+  return messages.map((message) =>
+    message.role === 'model' && message.end === 'streaming' ? { ...message, end: 'stopped' } : message,
+  );
+}
+
+export function lastQuestion(state: ChatState): string | null {
+  return state.messages.findLast((message) => message.role === 'user')?.text ?? null;
+}
+
+function emptyAnswer(requestId: string): ModelMessage {
+  return { role: 'model', requestId, text: '', end: 'streaming' };
+}
+
+function lastAnswer(state: ChatState): ModelMessage | null {
+  const last = state.messages.at(-1);
+  return last?.role === 'model' ? last : null;
+}
+
+function withoutLastAnswer(messages: readonly Message[]): readonly Message[] {
+  return messages.at(-1)?.role === 'model' ? messages.slice(0, -1) : messages;
+}
+
+function isStreaming(state: ChatState, requestId: string): boolean {
+  const answer = lastAnswer(state);
+  return answer?.requestId === requestId && answer.end === 'streaming';
+}
+
+function changeAnswer(
+  state: ChatState,
+  requestId: string,
+  change: (answer: ModelMessage) => ModelMessage,
+): ChatState {
+  const answer = lastAnswer(state);
+  if (answer === null || !isStreaming(state, requestId)) return state;
+  return { ...state, progress: null, messages: [...state.messages.slice(0, -1), change(answer)] };
+}
+
+function progressed(state: ChatState, progress: ChatProgress): ChatState {
+  const { tokenUse } = progress;
+  const promptUse =
+    tokenUse === undefined
+      ? state.promptUse
+      : {
+          tokenUse,
+          fileCount: progress.fileCount ?? state.promptUse?.fileCount ?? 0,
+          files: [],
+          leftOut: [],
+        };
+  return { ...state, progress, promptUse };
+}
+
+function answered(state: ChatState, result: ChatResult): ChatState {
+  if (!isStreaming(state, result.requestId)) return state;
+  const ends = { end: 'complete', length: 'length', cancelled: 'stopped' } as const;
+  const next = changeAnswer(state, result.requestId, (answer) => ({
+    ...answer,
+    // A cancelled request may know less text than was already streamed; what a person has seen stays.
+    text: result.text.length >= answer.text.length ? result.text : answer.text,
+    end: ends[result.stopReason],
+    notes: result.notes,
+    citedPaths: citedPaths(result),
+    speed: {
+      generatedTokens: result.generatedTokens,
+      decodeTokensPerSecond: result.decodeMs > 0 ? (result.generatedTokens * 1000) / result.decodeMs : 0,
+      prefillMs: result.prefillMs,
+      cachedTokens: result.cachedTokens,
+      promptTokens: result.promptTokens,
+    },
+  }));
+  return {
+    ...next,
+    promptUse: {
+      tokenUse: result.tokenUse,
+      fileCount: result.files.length,
+      files: result.files,
+      leftOut: result.leftOut,
+    },
+  };
+}
+
+function citedPaths({ text, citations }: ChatResult): Record<string, string> {
+  return Object.fromEntries(
+    citations.map(({ start, end, path }) => [
+      text.slice(start, end).replace(/(:|#L|, lines? )\d+.*$/, ''),
+      path,
+    ]),
+  );
+}
