@@ -1,0 +1,542 @@
+/**
+ * The slow, obvious backend that tests compare the real ones with: every operation is the formula in
+ * backend.ts, with F64 arithmetic inside an operation and F32 between operations. Weights are dequantised
+ * when they are loaded. KV is rounded to F16, as every backend must.
+ */
+import { readFileSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  type Activation,
+  type ActivationPrecision,
+  type AttentionOptions,
+  type Backend,
+  BackendError,
+  type BackendMemory,
+  type KvArena,
+  type KvShape,
+  type KvView,
+  type Matrix,
+  PAGE_POSITIONS,
+  type Pass,
+  PassCancelled,
+  type Vector,
+} from '../../sidecar/engine/backend/backend.ts';
+import { rowBytes, type TensorType, type WeightSource } from '../../sidecar/engine/backend/tensor.ts';
+import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
+import * as math from './oracle-math.ts';
+
+const FLOAT_TYPES: readonly TensorType[] = ['F32', 'F16', 'BF16'];
+
+export interface OracleOptions {
+  /** 'int8' rounds the activations that quantised matrices read as the CPU backend does. Default 'f32'. */
+  readonly precision?: ActivationPrecision;
+}
+
+class OracleMatrix implements Matrix {
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly quantized: boolean;
+  readonly values: Float32Array;
+
+  constructor(source: WeightSource) {
+    this.name = source.name;
+    this.rows = source.rows;
+    this.columns = source.columns;
+    this.quantized = !FLOAT_TYPES.includes(source.type);
+    this.values = dequantize(source);
+  }
+
+  row(index: number): Float32Array {
+    return this.values.subarray(index * this.columns, (index + 1) * this.columns);
+  }
+}
+
+class OracleVector implements Vector {
+  readonly name: string;
+  readonly length: number;
+  readonly values: Float32Array;
+
+  constructor(source: WeightSource) {
+    this.name = source.name;
+    this.length = source.columns;
+    this.values = dequantize(source);
+  }
+}
+
+class OracleActivation implements Activation {
+  readonly tokens: number;
+  readonly width: number;
+  readonly values: Float32Array;
+  disposed = false;
+
+  constructor(tokens: number, width: number) {
+    this.tokens = positive(tokens, 'tokens');
+    this.width = positive(width, 'width');
+    this.values = new Float32Array(tokens * width);
+  }
+
+  row(index: number): Float32Array {
+    return this.values.subarray(index * this.width, (index + 1) * this.width);
+  }
+
+  dispose(): void {
+    this.disposed = true;
+  }
+}
+
+class OracleArena implements KvArena {
+  readonly shape: KvShape;
+  readonly pages: number;
+  readonly pageBytes: number;
+  disposed = false;
+  /** [page][layer][kvHead][K or V][position][headDim], allocated when a page is first written. */
+  readonly #pages: (Float32Array | undefined)[];
+
+  constructor(shape: KvShape, pages: number) {
+    positive(shape.layers, 'layers');
+    positive(shape.kvHeads, 'kvHeads');
+    if (positive(shape.headDim, 'headDim') % 16 !== 0) {
+      throw new RangeError(`headDim is ${shape.headDim}, not a multiple of 16`);
+    }
+    this.shape = shape;
+    this.pages = positive(pages, 'pages');
+    this.pageBytes = shape.layers * shape.kvHeads * 2 * PAGE_POSITIONS * shape.headDim * 2;
+    this.#pages = new Array<Float32Array | undefined>(pages);
+  }
+
+  /** Where one position's key or value of one head lies. */
+  vector(page: number, layer: number, kvHead: number, part: 'key' | 'value', position: number): Float32Array {
+    const { kvHeads, headDim } = this.shape;
+    const values = this.#page(page);
+    const index = ((layer * kvHeads + kvHead) * 2 + (part === 'key' ? 0 : 1)) * PAGE_POSITIONS;
+    const start = (index + (position % PAGE_POSITIONS)) * headDim;
+    return values.subarray(start, start + headDim);
+  }
+
+  copyPage(from: number, to: number): void {
+    usable(this, 'KV arena');
+    within(from, this.pages, 'page');
+    within(to, this.pages, 'page');
+    this.#pages[to] = this.#page(from).slice();
+  }
+
+  dispose(): void {
+    this.disposed = true;
+  }
+
+  #page(index: number): Float32Array {
+    const existing = this.#pages[index];
+    if (existing !== undefined) return existing;
+    const fresh = new Float32Array(this.pageBytes / 2);
+    this.#pages[index] = fresh;
+    return fresh;
+  }
+}
+
+/** A view as it was when the operation was recorded. */
+interface RecordedView {
+  readonly arena: OracleArena;
+  readonly pageTable: Int32Array;
+}
+
+class OraclePass implements Pass {
+  readonly #precision: ActivationPrecision;
+  readonly #alive: () => boolean;
+  readonly #operations: (() => void)[] = [];
+  #submitted = false;
+
+  constructor(precision: ActivationPrecision, alive: () => boolean) {
+    this.#precision = precision;
+    this.#alive = alive;
+  }
+
+  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void {
+    const target = activation(out);
+    const weights = matrix(table);
+    const copy = Int32Array.from(ids);
+    rows(target, copy.length);
+    equal(target.width, weights.columns, 'width of embeddings');
+    for (const id of copy) within(id, weights.rows, 'token id');
+    this.#record(() => {
+      copy.forEach((id, token) => {
+        target.row(token).set(weights.row(id).map((value) => value * scale));
+      });
+    });
+  }
+
+  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void {
+    const target = activation(out);
+    const source = activation(x);
+    const scale = vector(weight);
+    rows(target, tokens);
+    rows(source, tokens);
+    equal(source.width, scale.length, 'width of the norm');
+    equal(target.width, source.width, 'width of the output');
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        math.rmsNorm(target.row(token), source.row(token), scale.values, eps);
+      }
+    });
+  }
+
+  rmsNormHeads(x: Activation, weight: Vector, tokens: number, heads: number, eps: number): void {
+    const target = activation(x);
+    const scale = vector(weight);
+    rows(target, tokens);
+    equal(target.width, positive(heads, 'heads') * scale.length, 'width of the heads');
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        for (let head = 0; head < heads; head++) {
+          const slice = target.row(token).subarray(head * scale.length, (head + 1) * scale.length);
+          math.rmsNorm(slice, slice, scale.values, eps);
+        }
+      }
+    });
+  }
+
+  matmul(
+    x: Activation,
+    targets: readonly { readonly weight: Matrix; readonly out: Activation }[],
+    tokens: number,
+    firstToken = 0,
+  ): void {
+    const source = activation(x);
+    integer(firstToken, 'firstToken');
+    rows(source, firstToken + integer(tokens, 'tokens'));
+    const products = targets.map(({ weight, out }) => ({ weight: matrix(weight), out: activation(out) }));
+    for (const { weight, out } of products) {
+      rows(out, tokens);
+      equal(source.width, weight.columns, `columns of ${weight.name}`);
+      equal(out.width, weight.rows, `rows of ${weight.name}`);
+      if (out === source) throw new RangeError('matmul cannot write to its own input');
+    }
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        const exact = source.row(firstToken + token);
+        const rounded = this.#precision === 'int8' ? math.roundToInt8Blocks(exact) : exact;
+        for (const { weight, out } of products) {
+          const input = weight.quantized ? rounded : exact;
+          const output = out.row(token);
+          for (let row = 0; row < weight.rows; row++) output[row] = math.dot(weight.row(row), input);
+        }
+      }
+    });
+  }
+
+  rope(
+    x: Activation,
+    tokens: number,
+    heads: number,
+    headDim: number,
+    position: number,
+    base: number,
+    factor: number,
+  ): void {
+    const target = activation(x);
+    rows(target, tokens);
+    integer(position, 'position');
+    if (positive(headDim, 'headDim') % 2 !== 0) throw new RangeError(`headDim is ${headDim}, an odd number`);
+    equal(target.width, positive(heads, 'heads') * headDim, 'width of the heads');
+    if (!(base > 0 && factor > 0))
+      throw new RangeError(`RoPE base ${base} and factor ${factor} must be positive`);
+    const frequencies = math.ropeFrequencies(headDim, base, factor);
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        for (let head = 0; head < heads; head++) {
+          const slice = target.row(token).subarray(head * headDim, (head + 1) * headDim);
+          math.rope(slice, position + token, frequencies);
+        }
+      }
+    });
+  }
+
+  kvWrite(kv: KvView, layer: number, k: Activation, v: Activation, position: number, tokens: number): void {
+    const { arena, pageTable } = view(kv, layer);
+    const { kvHeads, headDim } = arena.shape;
+    const keys = activation(k);
+    const values = activation(v);
+    for (const source of [keys, values]) {
+      rows(source, tokens);
+      equal(source.width, kvHeads * headDim, 'width of keys and values');
+    }
+    pagesFit(pageTable, integer(position, 'position'), position + tokens);
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        for (let head = 0; head < kvHeads; head++) {
+          const at = position + token;
+          const range = [head * headDim, (head + 1) * headDim] as const;
+          const place = (part: 'key' | 'value') => arena.vector(pageOf(pageTable, at), layer, head, part, at);
+          place('key').set(
+            keys
+              .row(token)
+              .subarray(...range)
+              .map(Math.f16round),
+          );
+          place('value').set(
+            values
+              .row(token)
+              .subarray(...range)
+              .map(Math.f16round),
+          );
+        }
+      }
+    });
+  }
+
+  attention(out: Activation, q: Activation, kv: KvView, options: AttentionOptions): void {
+    const { layer, position, tokens, heads, window, scale } = options;
+    const { arena, pageTable } = view(kv, layer);
+    const { kvHeads, headDim } = arena.shape;
+    const target = activation(out);
+    const queries = activation(q);
+    if (positive(heads, 'heads') % kvHeads !== 0) {
+      throw new RangeError(`${heads} query heads are not a multiple of ${kvHeads} KV heads`);
+    }
+    for (const each of [target, queries]) {
+      rows(each, tokens);
+      equal(each.width, heads * headDim, 'width of the heads');
+    }
+    if (window !== null) positive(window, 'window');
+    const firstVisible = (at: number) => (window === null ? 0 : Math.max(0, at - window + 1));
+    pagesFit(pageTable, firstVisible(integer(position, 'position')), position + tokens);
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        const at = position + token;
+        const first = firstVisible(at);
+        for (let head = 0; head < heads; head++) {
+          const kvHead = Math.floor(head / (heads / kvHeads));
+          const get = (part: 'key' | 'value') => (index: number) =>
+            arena.vector(pageOf(pageTable, first + index), layer, kvHead, part, first + index);
+          const slice = [head * headDim, (head + 1) * headDim] as const;
+          math.attention(
+            target.row(token).subarray(...slice),
+            queries.row(token).slice(...slice),
+            at - first + 1,
+            get('key'),
+            get('value'),
+            scale,
+          );
+        }
+      }
+    });
+  }
+
+  geluMul(out: Activation, gate: Activation, up: Activation, tokens: number): void {
+    const [target, left, right] = [activation(out), activation(gate), activation(up)];
+    for (const each of [target, left, right]) {
+      rows(each, tokens);
+      equal(each.width, target.width, 'width');
+    }
+    this.#record(() => {
+      for (let i = 0; i < tokens * target.width; i++) {
+        target.values[i] = math.geluTanh(left.values[i] ?? 0) * (right.values[i] ?? 0);
+      }
+    });
+  }
+
+  add(out: Activation, x: Activation, tokens: number): void {
+    const [target, source] = [activation(out), activation(x)];
+    rows(target, tokens);
+    rows(source, tokens);
+    equal(source.width, target.width, 'width');
+    this.#record(() => {
+      for (let i = 0; i < tokens * target.width; i++) {
+        target.values[i] = (target.values[i] ?? 0) + (source.values[i] ?? 0);
+      }
+    });
+  }
+
+  async submit(signal?: AbortSignal): Promise<void> {
+    if (this.#submitted) throw new BackendError('A pass is submitted once; this one already was.');
+    this.#submitted = true;
+    for (const operation of this.#operations) {
+      await nextTurn();
+      if (signal?.aborted) throw new PassCancelled();
+      if (!this.#alive()) throw new BackendError('The backend was disposed.');
+      operation();
+    }
+  }
+
+  #record(operation: () => void): void {
+    if (this.#submitted) throw new BackendError('This pass was already submitted; record into a new one.');
+    this.#operations.push(operation);
+  }
+}
+
+class OracleBackend implements Backend {
+  readonly name = 'oracle';
+  readonly description: string;
+  readonly precision: ActivationPrecision;
+  #disposed = false;
+  #weightBytes = 0;
+  #kvBytes = 0;
+  #scratchBytes = 0;
+
+  constructor(precision: ActivationPrecision) {
+    this.precision = precision;
+    this.description = `oracle, ${precision} activations`;
+  }
+
+  async loadMatrix(source: WeightSource): Promise<Matrix> {
+    this.#checkAlive();
+    const loaded = new OracleMatrix(source);
+    this.#weightBytes += loaded.values.byteLength;
+    return loaded;
+  }
+
+  async loadVector(source: WeightSource): Promise<Vector> {
+    this.#checkAlive();
+    if (source.rows !== 1) throw new RangeError(`${source.name} has ${source.rows} rows; a vector has one`);
+    const loaded = new OracleVector(source);
+    this.#weightBytes += loaded.values.byteLength;
+    return loaded;
+  }
+
+  createActivation(tokens: number, width: number): Activation {
+    this.#checkAlive();
+    const created = new OracleActivation(tokens, width);
+    this.#scratchBytes += created.values.byteLength;
+    return created;
+  }
+
+  createKvArena(shape: KvShape, pages: number): KvArena {
+    this.#checkAlive();
+    const arena = new OracleArena(shape, pages);
+    this.#kvBytes += arena.pages * arena.pageBytes;
+    return arena;
+  }
+
+  createPass(): Pass {
+    this.#checkAlive();
+    return new OraclePass(this.precision, () => !this.#disposed);
+  }
+
+  readBack(source: Activation, target: Float32Array, firstToken: number, tokens: number): void {
+    this.#checkAlive();
+    const from = activation(source);
+    rows(from, integer(firstToken, 'firstToken') + integer(tokens, 'tokens'));
+    equal(target.length, tokens * from.width, 'length of the target');
+    target.set(from.values.subarray(firstToken * from.width, (firstToken + tokens) * from.width));
+  }
+
+  upload(target: Activation, values: Float32Array, firstToken: number): void {
+    this.#checkAlive();
+    const to = activation(target);
+    if (values.length % to.width !== 0) {
+      throw new RangeError(`${values.length} values are not whole rows of ${to.width}`);
+    }
+    rows(to, integer(firstToken, 'firstToken') + values.length / to.width);
+    to.values.set(values, firstToken * to.width);
+  }
+
+  memory(): BackendMemory {
+    return { weights: this.#weightBytes, kvReserved: this.#kvBytes, scratch: this.#scratchBytes };
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+  }
+
+  #checkAlive(): void {
+    if (this.#disposed) throw new BackendError('The backend was disposed.');
+  }
+}
+
+/** A backend in plain TypeScript, for shapes small enough to wait for. */
+export function createOracleBackend(options: OracleOptions = {}): Backend {
+  return new OracleBackend(options.precision ?? 'f32');
+}
+
+function dequantize(source: WeightSource): Float32Array {
+  const { name, type, rows: rowCount, columns, data } = source;
+  const stride = rowBytes(type, columns);
+  const bytes =
+    data instanceof Uint8Array
+      ? data
+      : readFileSync(data.path).subarray(data.offset, data.offset + data.byteLength);
+  if (bytes.byteLength !== rowCount * stride) {
+    throw new RangeError(
+      `${name} has ${bytes.byteLength} bytes; ${rowCount} ${type} rows are ${rowCount * stride}`,
+    );
+  }
+  const values = new Float32Array(rowCount * columns);
+  for (let row = 0; row < rowCount; row++) {
+    const target = values.subarray(row * columns, (row + 1) * columns);
+    dequantizeRow(type, bytes.subarray(row * stride, (row + 1) * stride), target);
+  }
+  return values;
+}
+
+function matrix(handle: Matrix): OracleMatrix {
+  if (handle instanceof OracleMatrix) return handle;
+  throw new BackendError('This matrix was not loaded by the oracle backend.');
+}
+
+function vector(handle: Vector): OracleVector {
+  if (handle instanceof OracleVector) return handle;
+  throw new BackendError('This vector was not loaded by the oracle backend.');
+}
+
+function activation(handle: Activation): OracleActivation {
+  if (!(handle instanceof OracleActivation)) {
+    throw new BackendError('This activation was not created by the oracle backend.');
+  }
+  return usable(handle, 'activation');
+}
+
+function view(kv: KvView, layer: number): RecordedView {
+  if (!(kv.arena instanceof OracleArena)) {
+    throw new BackendError('This KV arena was not created by the oracle backend.');
+  }
+  const arena = usable(kv.arena, 'KV arena');
+  within(layer, arena.shape.layers, 'layer');
+  for (const page of kv.pageTable) within(page, arena.pages, 'page');
+  return { arena, pageTable: kv.pageTable.slice() };
+}
+
+function usable<T extends { readonly disposed: boolean }>(handle: T, what: string): T {
+  if (handle.disposed) throw new BackendError(`The ${what} was disposed.`);
+  return handle;
+}
+
+function pageOf(pageTable: Int32Array, position: number): number {
+  return pageTable[Math.floor(position / PAGE_POSITIONS) % pageTable.length] ?? 0;
+}
+
+/** Two positions that are in use at once must not share a place in the table. */
+function pagesFit(pageTable: Int32Array, first: number, end: number): void {
+  if (end <= first) return;
+  const pages = Math.floor((end - 1) / PAGE_POSITIONS) - Math.floor(first / PAGE_POSITIONS) + 1;
+  if (pages > pageTable.length) {
+    throw new RangeError(
+      `positions ${first} to ${end - 1} need ${pages} pages; the table has ${pageTable.length}`,
+    );
+  }
+}
+
+function rows(handle: OracleActivation, tokens: number): void {
+  if (integer(tokens, 'tokens') > handle.tokens) {
+    throw new RangeError(`${tokens} tokens do not fit an activation of ${handle.tokens}`);
+  }
+}
+
+function integer(value: number, what: string): number {
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new RangeError(`${what} is ${value}, not a whole number`);
+  return value;
+}
+
+function positive(value: number, what: string): number {
+  if (integer(value, what) === 0) throw new RangeError(`${what} is 0`);
+  return value;
+}
+
+function within(value: number, limit: number, what: string): void {
+  if (integer(value, what) >= limit)
+    throw new RangeError(`${what} ${value} is out of range; there are ${limit}`);
+}
+
+function equal(actual: number, expected: number, what: string): void {
+  if (actual !== expected) throw new RangeError(`${what} is ${actual} where ${expected} is needed`);
+}

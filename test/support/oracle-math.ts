@@ -1,0 +1,68 @@
+/** The formulas behind the operations of backend.ts, on single vectors, in F64. */
+
+/** Sum of a[i] * b[i]. */
+export function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
+  return sum;
+}
+
+/** out = x / sqrt(mean(x^2) + eps) * weight. `out` may be `x`. */
+export function rmsNorm(out: Float32Array, x: Float32Array, weight: Float32Array, eps: number): void {
+  const scale = 1 / Math.sqrt(dot(x, x) / x.length + eps);
+  for (let i = 0; i < x.length; i++) out[i] = (x[i] ?? 0) * scale * (weight[i] ?? 0);
+}
+
+/** x as a backend with int8 activations reads it: blocks of 32, scale = largest magnitude / 127. */
+export function roundToInt8Blocks(x: Float32Array): Float32Array {
+  const rounded = new Float32Array(x.length);
+  for (let start = 0; start < x.length; start += 32) {
+    const block = x.subarray(start, start + 32);
+    const scale = Math.fround(block.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+    if (scale === 0) continue;
+    for (let i = 0; i < block.length; i++) rounded[start + i] = Math.round((block[i] ?? 0) / scale) * scale;
+  }
+  return rounded;
+}
+
+/** Radians per position for each pair of dimensions: base^(-2i/headDim) / factor, rounded to F32 as engines do. */
+export function ropeFrequencies(headDim: number, base: number, factor: number): Float32Array {
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => base ** ((-2 * i) / headDim) / factor);
+}
+
+/** Turns dimension i together with dimension i + n/2 by position * frequencies[i], in place. */
+export function rope(x: Float32Array, position: number, frequencies: Float32Array): void {
+  const half = frequencies.length;
+  for (let i = 0; i < half; i++) {
+    const angle = position * (frequencies[i] ?? 0);
+    const [low, high] = [x[i] ?? 0, x[i + half] ?? 0];
+    x[i] = low * Math.cos(angle) - high * Math.sin(angle);
+    x[i + half] = low * Math.sin(angle) + high * Math.cos(angle);
+  }
+}
+
+/** 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
+export function geluTanh(x: number): number {
+  return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+}
+
+/** out = sum over visible positions of softmax(scale * q.key(i)) * value(i), i < count. */
+export function attention(
+  out: Float32Array,
+  q: Float32Array,
+  count: number,
+  key: (index: number) => Float32Array,
+  value: (index: number) => Float32Array,
+  scale: number,
+): void {
+  const scores = Array.from({ length: count }, (_, i) => dot(q, key(i)) * scale);
+  const peak = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
+  const weights = scores.map((score) => Math.exp(score - peak));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const sums = new Float64Array(out.length);
+  weights.forEach((weight, i) => {
+    const v = value(i);
+    for (let d = 0; d < sums.length; d++) sums[d] = (sums[d] ?? 0) + (weight / total) * (v[d] ?? 0);
+  });
+  out.set(sums);
+}
