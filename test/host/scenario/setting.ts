@@ -1,0 +1,28 @@
+import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Root of this repository, without a trailing slash. */
+export const repository = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
+
+/** What is tested: GEMMA_SIDECAR_EXTENSION names a `.vsix`; without it, this repository as a development extension. */
+export const extensionSource = process.env['GEMMA_SIDECAR_EXTENSION'] ?? repository;
+
+/** `development` or `packaged`, for the names of screenshots. */
+export const extensionKind = extensionSource.endsWith('.vsix') ? 'packaged' : 'development';
+
+export interface FixtureWorkspace {
+  readonly folder: string;
+  /** A throw-away folder around the workspace, for files that are no part of it. */
+  readonly parent: string;
+  remove(): void;
+}
+
+/** A copy of the small fixture workspace, which a test may change. */
+export function fixtureWorkspace(): FixtureWorkspace {
+  const parent = mkdtempSync(join(realpathSync(tmpdir()), 'gemma-sidecar-workspace-'));
+  const folder = join(parent, 'shop');
+  cpSync(join(repository, 'test', 'fixtures', 'host-workspace'), folder, { recursive: true });
+  return { folder, parent, remove: () => rmSync(parent, { recursive: true, force: true }) };
+}
