@@ -95,10 +95,10 @@ void softmax_page(float* scores, PageRange range, float* peak, float* sum_lanes,
 
 // Weighs a page's values for the block's tokens [first, last), which all see the same `range` of it.
 void add_values(const BlockState& state, const AttentionBlock& block, int64_t first, int64_t last,
-                PageRange range, const uint16_t* values, int64_t head_dim) {
+                PageRange range, const uint16_t* values, const uint16_t* ahead, int64_t head_dim) {
   const int64_t row = first * block.heads;
   value_rows_times((last - first) * block.heads, state.p + row * kPagePositions, values, head_dim, range.from,
-                   range.to, state.rescale + row, state.output + row * head_dim);
+                   range.to, state.rescale + row, ahead, state.output + row * head_dim);
 }
 
 void attend_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
@@ -110,11 +110,16 @@ void attend_page(const AttentionArgs& args, const AttentionBlock& block, const B
   while (last > first && visible(args, block.first_token + last - 1, page_start).empty()) --last;
   if (first == last) return;
 
-  const uint16_t* head = kv_head_in_page(args.kv, page_start, block.kv_head);
+  uint16_t* head = kv_head_in_page(args.kv, page_start, block.kv_head);
+  const uint16_t* keys = key_tiles(head);
+  const uint16_t* values = value_rows(head, head_dim);
+  const bool more = page_start + kPagePositions < args.position + args.tokens;
+  const uint16_t* next_keys =
+      more ? key_tiles(kv_head_in_page(args.kv, page_start + kPagePositions, block.kv_head)) : keys;
   const int from = visible(args, block.first_token + first, page_start).from;
   const int to = visible(args, block.first_token + last - 1, page_start).to;
-  score_rows((last - first) * block.heads, state.q + first * block.heads * head_dim, head, head_dim,
-             from / kStripWidth, (to + kStripWidth - 1) / kStripWidth,
+  score_rows((last - first) * block.heads, state.q + first * block.heads * head_dim, keys, head_dim,
+             from / kStripWidth, (to + kStripWidth - 1) / kStripWidth, values,
              state.p + first * block.heads * kPagePositions);
 
   for (int64_t token = first; token < last; ++token) {
@@ -126,12 +131,11 @@ void attend_page(const AttentionArgs& args, const AttentionBlock& block, const B
   }
 
   // Tokens that see the whole page share strips; at the window's edges each token has a range of its own.
-  const uint16_t* values = head + kPagePositions * head_dim;
   for (int64_t token = first; token < last;) {
     const PageRange range = visible(args, block.first_token + token, page_start);
     int64_t next = token + 1;
     while (range.full() && next < last && visible(args, block.first_token + next, page_start).full()) ++next;
-    add_values(state, block, token, next, range, values, head_dim);
+    add_values(state, block, token, next, range, values, next_keys, head_dim);
     token = next;
   }
 }

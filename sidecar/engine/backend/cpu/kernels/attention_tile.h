@@ -24,9 +24,18 @@ constexpr int kStripRows = 4, kStripVecs = 2;
 
 constexpr int kStripWidth = kStripVecs * kLanes;
 
+// Asks for the part of the page's other half that is due when this step's multiply-adds are done: scores
+// run over K and fetch V, values run over V and fetch the next page's K. Decoding reads every page once, and
+// pages are too short and too scattered for the hardware to foresee.
+GS_INLINE void prefetch_step(const uint16_t* ahead) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kStripWidth; i += 32) __builtin_prefetch(ahead + i, 0, 2);
+}
+
 // scores[row][0..63] = q[row] . k[position] for the positions of the page's strips [first, last).
 template <int kRows>
-void score_strip(const float* q, const uint16_t* keys, int64_t head_dim, int first, int last, float* scores) {
+void score_strip(const float* q, const uint16_t* keys, int64_t head_dim, int first, int last,
+                 const uint16_t* ahead, float* scores) {
   for (int strip = first; strip < last; ++strip) {
     const uint16_t* k[kStripVecs];
     for (int v = 0; v < kStripVecs; ++v) {
@@ -35,6 +44,7 @@ void score_strip(const float* q, const uint16_t* keys, int64_t head_dim, int fir
     }
     Vec sum[kRows][kStripVecs] = {};
     for (int64_t d = 0; d < head_dim; ++d) {
+      prefetch_step(ahead + (strip * head_dim + d) * kStripWidth);
       Vec key[kStripVecs];
 #pragma GCC unroll 8
       for (int v = 0; v < kStripVecs; ++v) key[v] = load_f16(k[v] + d * kTilePositions);
@@ -59,7 +69,7 @@ void score_strip(const float* q, const uint16_t* keys, int64_t head_dim, int fir
 // v[position][d], for kVecs vectors of d.
 template <int kRows, int kVecs>
 GS_INLINE void value_columns(const float* p, const uint16_t* values, int64_t head_dim, int from, int to,
-                             const float* rescale, float* out) {
+                             const float* rescale, const uint16_t* ahead, float* out) {
   Vec sum[kRows][kVecs];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -67,6 +77,7 @@ GS_INLINE void value_columns(const float* p, const uint16_t* values, int64_t hea
     for (int v = 0; v < kVecs; ++v) sum[r][v] = load(out + r * head_dim + v * kLanes) * rescale[r];
   }
   for (int position = from; position < to; ++position) {
+    prefetch_step(ahead + position * kVecs * kLanes);
     Vec value[kVecs];
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) value[v] = load_f16(values + position * head_dim + v * kLanes);
@@ -86,41 +97,42 @@ GS_INLINE void value_columns(const float* p, const uint16_t* values, int64_t hea
 
 template <int kRows>
 void value_strip(const float* p, const uint16_t* values, int64_t head_dim, int from, int to,
-                 const float* rescale, float* out) {
+                 const float* rescale, const uint16_t* ahead, float* out) {
   int64_t d = 0;
   for (; d + kStripWidth <= head_dim; d += kStripWidth) {
-    value_columns<kRows, kStripVecs>(p, values + d, head_dim, from, to, rescale, out + d);
+    value_columns<kRows, kStripVecs>(p, values + d, head_dim, from, to, rescale, ahead + d * kPagePositions,
+                                     out + d);
   }
   for (; d < head_dim; d += kLanes) {
-    value_columns<kRows, 1>(p, values + d, head_dim, from, to, rescale, out + d);
+    value_columns<kRows, 1>(p, values + d, head_dim, from, to, rescale, ahead + d * kPagePositions, out + d);
   }
 }
 
 // Heights are template arguments so that the accumulators live in registers; these pick the last strip's.
 template <int kRows = kStripRows>
 void score_rows(int64_t rows, const float* q, const uint16_t* keys, int64_t head_dim, int first, int last,
-                float* scores) {
+                const uint16_t* ahead, float* scores) {
   if constexpr (kRows > 0) {
     for (; rows >= kRows; rows -= kRows) {
-      score_strip<kRows>(q, keys, head_dim, first, last, scores);
+      score_strip<kRows>(q, keys, head_dim, first, last, ahead, scores);
       q += kRows * head_dim;
       scores += kRows * kPagePositions;
     }
-    score_rows<kRows - 1>(rows, q, keys, head_dim, first, last, scores);
+    score_rows<kRows - 1>(rows, q, keys, head_dim, first, last, ahead, scores);
   }
 }
 
 template <int kRows = kStripRows>
 void value_rows_times(int64_t rows, const float* p, const uint16_t* values, int64_t head_dim, int from,
-                      int to, const float* rescale, float* out) {
+                      int to, const float* rescale, const uint16_t* ahead, float* out) {
   if constexpr (kRows > 0) {
     for (; rows >= kRows; rows -= kRows) {
-      value_strip<kRows>(p, values, head_dim, from, to, rescale, out);
+      value_strip<kRows>(p, values, head_dim, from, to, rescale, ahead, out);
       p += kRows * kPagePositions;
       rescale += kRows;
       out += kRows * head_dim;
     }
-    value_rows_times<kRows - 1>(rows, p, values, head_dim, from, to, rescale, out);
+    value_rows_times<kRows - 1>(rows, p, values, head_dim, from, to, rescale, ahead, out);
   }
 }
 
