@@ -57,17 +57,27 @@ export interface ChatAttachment {
   readonly text: string;
 }
 
-/** A file in the prompt. */
+/** A file in the prompt, or the part of one that `lines` names. */
 export interface ContextFile {
   readonly path: string;
   readonly tokens: number;
+  /** 1-based, inclusive; absent for a whole file. */
+  readonly lines?: { readonly first: number; readonly last: number };
 }
 
-/** A file that is not in the prompt, and why. */
+/** A file, or the rest of one, that is not in the prompt, and why. */
 export interface LeftOutFile {
   readonly path: string;
-  readonly reason: 'budget' | 'binary' | 'generated' | 'large' | 'secret' | 'lock-file' | 'unreadable';
+  readonly reason: 'budget' | 'binary' | 'generated' | 'large' | 'secret' | 'lock-file' | 'link' | 'unreadable';
   readonly tokens?: number;
+}
+
+/** `path:line` in an answer, resolved to a file of the prompt; `start` and `end` are UTF-16 offsets in the text. */
+export interface AnswerCitation {
+  readonly start: number;
+  readonly end: number;
+  readonly path: string;
+  readonly line: number;
 }
 
 export interface TokenUse {
@@ -91,6 +101,9 @@ export interface ChatResult {
   readonly tokenUse: TokenUse;
   readonly files: readonly ContextFile[];
   readonly leftOut: readonly LeftOutFile[];
+  readonly citations: readonly AnswerCitation[];
+  /** Sentences for a person about what the model did not see: earlier turns that no longer fit, and the like. */
+  readonly notes: readonly string[];
 }
 
 export interface ChatProgress {

@@ -1,0 +1,87 @@
+/** Our own engine as a chat engine: prompt to ids, ids to events, ids to text. */
+import type { Engine } from '../engine/engine.ts';
+import { chatPrompt, type PromptTurn } from '../prompt/chat-prompt.ts';
+import type { ChatEngine, ChatEvent, ChatMessageRequest } from './chat-engine.ts';
+import { visibleText } from './visible-text.ts';
+
+/** Answers whose ids are remembered, so that the next turn finds their KV again. */
+const REMEMBERED_ANSWERS = 64;
+
+export class GemmaChat implements ChatEngine {
+  private readonly engine: Engine;
+  private readonly answers = new Map<string, readonly number[]>();
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  get contextLength(): number {
+    return this.engine.contextLength;
+  }
+
+  countTurns(turns: readonly PromptTurn[], inRepository: boolean): readonly number[] {
+    const { turnEnds } = chatPrompt(this.engine.tokenizer, this.withIds(turns), inRepository ? [] : null);
+    return turnEnds.map((end, i) => end - (turnEnds[i - 1] ?? 0));
+  }
+
+  async *answer(request: ChatMessageRequest): AsyncGenerator<ChatEvent, void, void> {
+    const { tokenizer } = this.engine;
+    const prompt = chatPrompt(tokenizer, this.withIds(request.turns), request.files);
+    const decoder = tokenizer.decoder();
+    const ids: number[] = [];
+    let text = '';
+    const stream = this.engine.generate(prompt.ids, {
+      maxTokens: request.maxTokens,
+      sampling: {
+        ...(request.seed !== undefined && { seed: request.seed }),
+        ...(request.temperature !== undefined && { temperature: request.temperature }),
+      },
+      stopIds: [tokenizer.special.eos, tokenizer.special.endOfTurn, tokenizer.special.startOfTurn],
+      priority: 'chat',
+      keepAt: [prompt.repositoryEnd, ...prompt.turnEnds].filter((n) => n > 0),
+      ...(request.signal && { signal: request.signal }),
+    });
+    for await (const event of stream) {
+      switch (event.kind) {
+        case 'waiting':
+          yield event;
+          break;
+        case 'prefill':
+          yield { kind: 'reading', done: event.done, total: event.total, cached: event.cached };
+          break;
+        case 'token': {
+          ids.push(event.id);
+          const delta = visibleText(decoder.push(event.id));
+          text += delta;
+          yield { kind: 'delta', text: delta, generated: ids.length };
+          break;
+        }
+        case 'end': {
+          const rest = visibleText(decoder.end());
+          text += rest;
+          if (rest !== '') yield { kind: 'delta', text: rest, generated: ids.length };
+          this.remember(text, ids);
+          yield { ...event, text, reason: END_REASONS[event.reason] };
+          break;
+        }
+        default:
+          event satisfies never;
+      }
+    }
+  }
+
+  private withIds(turns: readonly PromptTurn[]): readonly PromptTurn[] {
+    return turns.map((turn) => {
+      const ids = turn.role === 'model' ? this.answers.get(turn.text) : undefined;
+      return ids ? { ...turn, ids } : turn;
+    });
+  }
+
+  private remember(text: string, ids: readonly number[]): void {
+    this.answers.delete(text);
+    this.answers.set(text, ids);
+    if (this.answers.size > REMEMBERED_ANSWERS) this.answers.delete(this.answers.keys().next().value!);
+  }
+}
+
+const END_REASONS = { stop: 'end', length: 'length', context: 'length', cancelled: 'cancelled' } as const;

@@ -1,0 +1,47 @@
+/** Cuts a file into contiguous parts at blank lines and definitions, for when not all of it fits. */
+
+export interface Chunk {
+  /** 1-based, inclusive. */
+  readonly first: number;
+  readonly last: number;
+  readonly text: string;
+}
+
+/** A line that begins something of its own: not indented, and a word, a decorator, a heading or a tag. */
+const BEGINS = /^[A-Za-z_@#<]/;
+
+/** Parts of at most about `characters` each (a single longer line stays whole); together they are the file. */
+export function chunksOf(text: string, characters: number): Chunk[] {
+  const lines = text.replace(/\n+$/, '').split('\n');
+  const chunks: Chunk[] = [];
+  let first = 0;
+  while (first < lines.length) {
+    let last = first;
+    let size = lines[first]!.length + 1;
+    while (last + 1 < lines.length && size + lines[last + 1]!.length + 1 <= characters) {
+      last++;
+      size += lines[last]!.length + 1;
+    }
+    if (last + 1 < lines.length) last = bestCut(lines, first, last);
+    chunks.push({ first: first + 1, last: last + 1, text: lines.slice(first, last + 1).join('\n') });
+    first = last + 1;
+  }
+  return chunks;
+}
+
+/** The line to end a part with: before a definition after a blank line, else a blank line, else a definition, else the last. */
+function bestCut(lines: readonly string[], first: number, last: number): number {
+  let best = last;
+  let bestScore = 0;
+  // A cut in the first half would make parts too small to be worth their header.
+  for (let i = last; i > first + (last - first) / 2; i--) {
+    const blank = lines[i]!.trim() === '';
+    const begins = BEGINS.test(lines[i + 1] ?? '');
+    const score = (blank ? 2 : 0) + (begins ? 1 : 0);
+    if (score > bestScore) {
+      best = i;
+      bestScore = score;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,132 @@
+/** Reads the workspace's files, few at a time, and keeps text and token counts while a file stays the same. */
+import { constants, promises as fs } from 'node:fs';
+import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
+import { encodeFile } from '../prompt/chat-prompt.ts';
+import { type LeftOutReason, leftOutByName, textOrReason } from './belongs.ts';
+import { type Passage, passageOf } from './relevance.ts';
+import type { RepositoryFile } from './repository.ts';
+
+/** Enough to keep a disk busy without holding many files in memory. */
+const READS_AT_ONCE = 8;
+/** Work between two looks at whatever else the process has to do. */
+const SLICE_MS = 15;
+
+/** A file whose text belongs in a prompt. */
+export class SourceFile {
+  readonly path: string;
+  readonly text: string;
+  /** Changes whenever the text does. */
+  readonly version: string;
+  private encoded: { readonly tokenizer: Tokenizer; readonly ids: Uint32Array } | null = null;
+  private searchable: Passage | null = null;
+
+  constructor(path: string, text: string, version: string) {
+    this.path = path;
+    this.text = text;
+    this.version = version;
+  }
+
+  /** Ids of the whole file as it stands in a prompt. */
+  ids(tokenizer: Tokenizer): Uint32Array {
+    if (this.encoded?.tokenizer !== tokenizer) {
+      this.encoded = { tokenizer, ids: encodeFile(tokenizer, { path: this.path, text: this.text }) };
+    }
+    return this.encoded.ids;
+  }
+
+  passage(): Passage {
+    this.searchable ??= passageOf(this.path, this.text);
+    return this.searchable;
+  }
+}
+
+export interface LeftOut {
+  readonly path: string;
+  readonly reason: LeftOutReason;
+  readonly tokens?: number;
+}
+
+type Known = { readonly version: string; readonly content: SourceFile | LeftOutReason };
+
+export class FileReader {
+  private known = new Map<string, Known>();
+
+  /** Never fails for the sake of one file: what cannot be read is listed as left out. */
+  async read(
+    files: readonly RepositoryFile[],
+    unsaved: ReadonlyMap<string, string>,
+    onProgress: (done: number, total: number) => void,
+    signal?: AbortSignal,
+  ): Promise<{ readonly sources: SourceFile[]; readonly leftOut: LeftOut[] }> {
+    const sources: SourceFile[] = [];
+    const leftOut: LeftOut[] = [];
+    const seen = new Map<string, Known>();
+    let next = 0;
+    let done = 0;
+    const worker = async () => {
+      while (next < files.length) {
+        signal?.throwIfAborted();
+        const file = files[next++]!;
+        const entry = await this.readOne(file, unsaved.get(file.path));
+        seen.set(file.absolute, entry);
+        if (entry.content instanceof SourceFile) sources.push(entry.content);
+        else leftOut.push({ path: file.path, reason: entry.content });
+        onProgress(++done, files.length);
+      }
+    };
+    await Promise.all(Array.from({ length: READS_AT_ONCE }, worker));
+    this.known = seen;
+    leftOut.sort((a, b) => (a.path < b.path ? -1 : 1));
+    return { sources, leftOut };
+  }
+
+  private async readOne(file: RepositoryFile, unsaved: string | undefined): Promise<Known> {
+    const before = this.known.get(file.absolute);
+    try {
+      const stat = await fs.lstat(file.absolute);
+      if (!stat.isFile()) return { version: '', content: 'link' };
+      const named = leftOutByName(file.path, stat.size);
+      if (named !== null) return { version: '', content: named };
+      if (unsaved !== undefined) {
+        const text = unsaved.replace(/\r\n?/g, '\n');
+        if (before?.content instanceof SourceFile && before.content.text === text) return before;
+        const version = `unsaved ${process.hrtime.bigint()}`;
+        return { version, content: new SourceFile(file.path, text, version) };
+      }
+      const version = `${stat.mtimeMs} ${stat.size}`;
+      if (before?.version === version) return before;
+      const read = textOrReason(await readRegularFile(file.absolute));
+      const content = 'text' in read ? new SourceFile(file.path, read.text, version) : read.reason;
+      return { version, content };
+    } catch {
+      return { version: '', content: 'unreadable' };
+    }
+  }
+}
+
+/** Refuses a link put in the file's place since it was looked at, and does not wait for a pipe's writer. */
+async function readRegularFile(path: string): Promise<Buffer> {
+  const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+  const handle = await fs.open(path, flags);
+  try {
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Runs `work` on each item, letting other work in between, so that a cancel is heard. */
+export async function inSlices<T>(
+  items: readonly T[],
+  work: (item: T, index: number) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  let started = performance.now();
+  for (let i = 0; i < items.length; i++) {
+    work(items[i]!, i);
+    if (performance.now() - started < SLICE_MS) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
+    started = performance.now();
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Stable first: files that change rarely stand before files that change often, so that after an edit the prompt, and with
+ * it the KV cache, stays the same for as long as possible. Changes are counted from git's log, coarsely, so that one more commit
+ * seldom moves a file.
+ */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { gitArguments, type RepositoryFile, type Root } from './repository.ts';
+
+const run = promisify(execFile);
+const COMMITS = 500;
+const TIMEOUT_MS = 3000;
+const MAX_LOG_BYTES = 16 * 1024 * 1024;
+
+/** Commits of the last COMMITS that touched each path; empty without git, or where counting takes too long. */
+export async function changeCounts(roots: readonly Root[]): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  await Promise.all(
+    roots.map(async ({ folder, label }) => {
+      try {
+        const log = ['log', '-n', String(COMMITS), '--relative', '--name-only', '--format=', '-z', '--', '.'];
+        const { stdout } = await run('git', gitArguments(log), {
+          cwd: folder,
+          timeout: TIMEOUT_MS,
+          maxBuffer: MAX_LOG_BYTES,
+          encoding: 'utf8',
+        });
+        for (const name of stdout.split('\0')) {
+          const file = name.trim();
+          if (file === '') continue;
+          const path = label === null ? file : `${label}/${file}`;
+          counts.set(path, (counts.get(path) ?? 0) + 1);
+        }
+      } catch {
+        // Without counts the order is by path, which is stable too.
+      }
+    }),
+  );
+  return counts;
+}
+
+/** Least changed first, by powers of two; unsaved files last; then by path. Does not depend on the order given. */
+export function stableOrder<T extends Pick<RepositoryFile, 'path'>>(
+  files: readonly T[],
+  counts: ReadonlyMap<string, number>,
+  unsaved: ReadonlySet<string>,
+): T[] {
+  const step = (file: T) =>
+    (unsaved.has(file.path) ? 100 : 0) + Math.floor(Math.log2(1 + (counts.get(file.path) ?? 0)));
+  return files
+    .map((file) => ({ file, step: step(file) }))
+    .sort((a, b) => a.step - b.step || (a.file.path < b.file.path ? -1 : a.file.path > b.file.path ? 1 : 0))
+    .map(({ file }) => file);
+}

@@ -1,0 +1,121 @@
+/** Chooses the parts of files most relevant to a question that fit a budget, and lays them out in the files' own order. */
+import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
+import { encodeFile } from '../prompt/chat-prompt.ts';
+import type { PromptFile } from '../prompt/file-block.ts';
+import { type Chunk, chunksOf } from './chunks.ts';
+import { inSlices, type SourceFile } from './files.ts';
+import { type PackedFile, packedPart } from './packed-file.ts';
+import { passageOf, scorePassages } from './relevance.ts';
+
+export interface Selection {
+  readonly files: readonly PackedFile[];
+  /** The few parts that matter most, for telling whether another selection would serve as well. */
+  readonly best: readonly PromptFile[];
+}
+
+interface Part {
+  readonly file: SourceFile;
+  readonly chunk: Chunk;
+  /** Place in the stable order. */
+  readonly fileIndex: number;
+  readonly score: number;
+}
+
+/** Only the most relevant files are cut into parts; a file that is not among them would not be chosen. */
+const FILES_CUT = 200;
+const CHARACTERS_PER_TOKEN = 3;
+const SMALLEST_PART = 100;
+const LARGEST_PART = 500;
+/** Parts scoring less than this share of the best one mislead more than they help. */
+const SCORE_FLOOR = 0.15;
+const BEST = 3;
+
+export async function selectParts(
+  ordered: readonly SourceFile[],
+  request: {
+    readonly tokenizer: Tokenizer;
+    readonly budget: number;
+    readonly question: readonly string[];
+    readonly signal?: AbortSignal;
+  },
+): Promise<Selection> {
+  const { tokenizer, budget } = request;
+  const parts = await rankedParts(ordered, request);
+  const chosen: Part[] = [];
+  let used = 0;
+  for (const part of parts) {
+    const cost = encodeFile(tokenizer, promptPart(part.file, [part])).length;
+    if (used + cost > budget) continue;
+    chosen.push(part);
+    used += cost;
+  }
+  // Joining neighbours saves headers, and so hardly ever costs; if it does, the least relevant part goes.
+  for (;;) {
+    const files = join(chosen, tokenizer);
+    if (chosen.length === 0 || files.reduce((sum, f) => sum + f.tokens, 0) <= budget) {
+      return { files, best: chosen.slice(0, BEST).map((part) => promptPart(part.file, [part])) };
+    }
+    chosen.pop();
+  }
+}
+
+/** Most relevant first. Where no word of the question occurs anywhere, what introduces a project comes first. */
+async function rankedParts(
+  ordered: readonly SourceFile[],
+  request: { readonly budget: number; readonly question: readonly string[]; readonly signal?: AbortSignal },
+): Promise<Part[]> {
+  await inSlices(ordered, (file) => file.passage(), request.signal);
+  const fileScores = scorePassages(
+    ordered.map((file) => file.passage()),
+    request.question,
+  );
+  const candidates = ordered
+    .map((file, fileIndex) => ({ file, fileIndex, score: fileScores[fileIndex]! + introduces(file.path) }))
+    .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex)
+    .slice(0, FILES_CUT);
+  const tokens = Math.min(LARGEST_PART, Math.max(SMALLEST_PART, Math.floor(request.budget / 8)));
+  const parts = candidates.flatMap(({ file, fileIndex }) =>
+    chunksOf(file.text, tokens * CHARACTERS_PER_TOKEN).map((chunk) => ({ file, fileIndex, chunk })),
+  );
+  const scores = scorePassages(
+    parts.map(({ file, chunk }) => passageOf(file.path, chunk.text)),
+    request.question,
+  );
+  const scored = parts
+    .map((part, i): Part => ({ ...part, score: scores[i]! + introduces(part.file.path) }))
+    .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex || a.chunk.first - b.chunk.first);
+  const floor = (scored[0]?.score ?? 0) * SCORE_FLOOR;
+  return scored.filter((part) => part.score >= floor);
+}
+
+/** Less than any real match, so that it only decides where nothing matches. */
+function introduces(path: string): number {
+  if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return 0.003;
+  if (
+    /^(?:[^/]+\/)?(package\.json|Cargo\.toml|pyproject\.toml|go\.mod|pom\.xml|CMakeLists\.txt)$/.test(path)
+  ) {
+    return 0.002;
+  }
+  return /^[^/]+\.md$/i.test(path) ? 0.001 : 0;
+}
+
+/** Neighbouring parts of a file become one; all parts of a file become the file. */
+function join(parts: readonly Part[], tokenizer: Tokenizer): PackedFile[] {
+  const inOrder = [...parts].sort((a, b) => a.fileIndex - b.fileIndex || a.chunk.first - b.chunk.first);
+  const runs: Part[][] = [];
+  for (const part of inOrder) {
+    const run = runs.at(-1);
+    const before = run?.at(-1);
+    if (run && before?.file === part.file && before.chunk.last + 1 === part.chunk.first) run.push(part);
+    else runs.push([part]);
+  }
+  return runs.map((run) => packedPart(tokenizer, run[0]!.file, promptPart(run[0]!.file, run)));
+}
+
+function promptPart(file: SourceFile, run: readonly Part[]): PromptFile {
+  const first = run[0]!.chunk.first;
+  const last = run.at(-1)!.chunk.last;
+  const lines = file.text.replace(/\n+$/, '').split('\n');
+  if (first === 1 && last === lines.length) return { path: file.path, text: file.text };
+  return { path: file.path, text: lines.slice(first - 1, last).join('\n'), lines: { first, last } };
+}

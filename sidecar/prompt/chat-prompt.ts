@@ -1,0 +1,78 @@
+/**
+ * A conversation in Gemma's form. Structure (`<bos>`, turns) is written as ids; everything a person, a file or the
+ * model wrote is encoded as text, so none of it can forge structure.
+ *
+ * The first turn holds rules, files and question; its head does not change between turns, so its KV can be reused.
+ * Every part begins with a run of line feeds after text that does not end in one. Such runs are pieces of their own in
+ * Gemma vocabularies, so parts encoded one by one give the same ids as the whole text: counts are exact and can be
+ * kept per file.
+ */
+import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
+import { fileBlock, type PromptFile } from './file-block.ts';
+
+export const RULES = 'Answer questions about this repository. Cite files as path:line.';
+
+export interface PromptTurn {
+  readonly role: 'user' | 'model';
+  readonly text: string;
+  /** Files or selections attached to this question. */
+  readonly attachments?: readonly PromptFile[];
+  /** The ids the model itself produced for `text`, so that its KV is found again. */
+  readonly ids?: ArrayLike<number>;
+}
+
+export interface ChatPrompt {
+  readonly ids: Uint32Array;
+  /** Prompt length after rules and files; 0 without a repository. */
+  readonly repositoryEnd: number;
+  /** Prompt length after each turn, the last being the whole prompt. */
+  readonly turnEnds: readonly number[];
+}
+
+/** `files` is null when no repository is sent along; ids of a file's part may be given to save encoding it again. */
+export function chatPrompt(
+  tokenizer: Tokenizer,
+  turns: readonly PromptTurn[],
+  files: readonly (PromptFile & { readonly ids?: ArrayLike<number> })[] | null,
+): ChatPrompt {
+  const { bos, startOfTurn, endOfTurn } = tokenizer.special;
+  const ids: number[] = [bos];
+  const append = (more: ArrayLike<number>) => {
+    for (let i = 0; i < more.length; i++) ids.push(more[i]!);
+  };
+  const turnEnds: number[] = [];
+  let repositoryEnd = 0;
+  turns.forEach((turn, index) => {
+    ids.push(startOfTurn);
+    if (turn.role === 'model') {
+      append(tokenizer.encode('model\n'));
+      append(turn.ids ?? tokenizer.encode(turn.text));
+    } else if (index === 0 && files !== null) {
+      append(tokenizer.encode(`user\n${RULES}`));
+      for (const file of files) append(file.ids ?? encodeFile(tokenizer, file));
+      repositoryEnd = ids.length;
+      append(tokenizer.encode(`\n\n${question(turn, true)}`));
+    } else {
+      append(tokenizer.encode(`user\n${question(turn, files !== null)}`));
+    }
+    ids.push(endOfTurn);
+    append(tokenizer.encode('\n'));
+    turnEnds.push(ids.length);
+  });
+  ids.push(startOfTurn);
+  append(tokenizer.encode('model\n'));
+  turnEnds[turnEnds.length - 1] = ids.length;
+  return { ids: Uint32Array.from(ids), repositoryEnd, turnEnds };
+}
+
+/** Ids of a file's part of the prompt, the separating blank line included. */
+export function encodeFile(tokenizer: Tokenizer, file: PromptFile): Uint32Array {
+  return tokenizer.encode(`\n\n${fileBlock(file)}`);
+}
+
+function question(turn: PromptTurn, inRepository: boolean): string {
+  const text = turn.text.replace(/\r\n?/g, '\n').trim();
+  const blocks = (turn.attachments ?? []).map(fileBlock);
+  if (blocks.length === 0 && !inRepository) return text;
+  return [...blocks, `Question: ${text}`].join('\n\n');
+}

@@ -1,0 +1,40 @@
+/**
+ * One file, or a contiguous part of one, as it stands in a prompt: a header and the text, with line numbers where they
+ * help to cite (first lines of blocks, definitions, every tenth line), so that they cost few tokens.
+ */
+
+export interface PromptFile {
+  /** Workspace-relative, forward slashes. */
+  readonly path: string;
+  readonly text: string;
+  /** Where `text` lies in its file when it is only a part: 1-based, inclusive. */
+  readonly lines?: { readonly first: number; readonly last: number };
+}
+
+/** A line is numbered at the latest when this many have passed since the last number. */
+const NUMBER_EVERY = 10;
+
+export function fileBlock(file: PromptFile): string {
+  // A file name may hold line feeds; in a header they could pass for lines of the prompt.
+  const path = file.path.replace(/\p{Cc}/gu, '\ufffd');
+  const header = `=== ${path}${file.lines ? ` lines ${file.lines.first}-${file.lines.last}` : ''}`;
+  const body = numberLines(file.text, file.lines?.first ?? 1);
+  return body === '' ? header : `${header}\n${body}`;
+}
+
+/** Text with its sparse line numbers; line feeds only, none at the end. */
+export function numberLines(text: string, firstLine = 1): string {
+  const lines = text.replace(/\r\n?/g, '\n').replace(/\n+$/, '').split('\n');
+  let lastNumbered = Number.NEGATIVE_INFINITY;
+  let previousBlank = true;
+  return lines
+    .map((line, index) => {
+      const blank = line.trim() === '';
+      const starts = previousBlank || /^[A-Za-z_@#<]/.test(line) || index - lastNumbered >= NUMBER_EVERY;
+      previousBlank = blank;
+      if (blank || !starts) return line;
+      lastNumbered = index;
+      return `${firstLine + index}| ${line}`;
+    })
+    .join('\n');
+}

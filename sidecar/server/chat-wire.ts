@@ -1,0 +1,89 @@
+/** gemma/chat between wire and session: the only file that knows both shapes. Nothing from the wire is trusted. */
+
+import type { PromptTurn } from '../prompt/chat-prompt.ts';
+import type { PromptFile } from '../prompt/file-block.ts';
+import type { ChatProgress, ChatResult } from '../protocol/methods.ts';
+import type { ChatAnswer, ChatSessionProgress } from '../session/chat-session.ts';
+import { InvalidParamsError } from './errors.ts';
+
+export interface ChatCall {
+  readonly requestId: string;
+  readonly turns: readonly PromptTurn[];
+  readonly useRepository: boolean;
+}
+
+const MAX_TURNS = 10_000;
+const MAX_TEXT = 16 * 1024 * 1024;
+const MAX_ATTACHMENTS = 256;
+const MAX_LINE = 10_000_000;
+
+export function chatFromWire(params: unknown): ChatCall {
+  const { requestId, turns, useRepository, attachments } = record(params, 'params');
+  if (!Array.isArray(turns) || turns.length === 0 || turns.length > MAX_TURNS) {
+    throw new InvalidParamsError(`turns must be a list of 1 to ${MAX_TURNS} turns.`);
+  }
+  const converted = turns.map((turn: unknown, i): PromptTurn => {
+    const { role, text } = record(turn, `turns[${i}]`);
+    if (role !== 'user' && role !== 'model') throw new InvalidParamsError(`turns[${i}].role is not a role.`);
+    return { role, text: string(text, `turns[${i}].text`, MAX_TEXT) };
+  });
+  const question = converted.at(-1)!;
+  if (question.role !== 'user')
+    throw new InvalidParamsError('The last turn must be the question of the user.');
+  if (question.text.trim() === '') throw new InvalidParamsError('The question is empty.');
+  if (converted[0]!.role !== 'user') throw new InvalidParamsError('The first turn must be of the user.');
+  const attached = attachmentsFromWire(attachments);
+  return {
+    requestId: string(requestId, 'requestId', 256),
+    turns: [
+      ...converted.slice(0, -1),
+      attached.length > 0 ? { ...question, attachments: attached } : question,
+    ],
+    useRepository: useRepository !== false,
+  };
+}
+
+function attachmentsFromWire(value: unknown): readonly PromptFile[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value) || value.length > MAX_ATTACHMENTS) {
+    throw new InvalidParamsError(`attachments must be a list of at most ${MAX_ATTACHMENTS}.`);
+  }
+  return value.map((item: unknown, i): PromptFile => {
+    const { kind, path, startLine, text } = record(item, `attachments[${i}]`);
+    const content = string(text, `attachments[${i}].text`, MAX_TEXT)
+      .replace(/\r\n?/g, '\n')
+      .replace(/\n+$/, '');
+    const name = string(path, `attachments[${i}].path`, 4096).replace(/[\r\n]/g, ' ');
+    if (kind === 'file') return { path: name, text: content };
+    if (kind !== 'selection') throw new InvalidParamsError(`attachments[${i}].kind is not a kind.`);
+    const first = clampInteger(startLine, 1, MAX_LINE, `attachments[${i}].startLine`);
+    return { path: name, text: content, lines: { first, last: first + content.split('\n').length - 1 } };
+  });
+}
+
+export function chatResultToWire(requestId: string, answer: ChatAnswer): ChatResult {
+  return { requestId, ...answer };
+}
+
+export function chatProgressToWire(requestId: string, progress: ChatSessionProgress): ChatProgress {
+  return { requestId, ...progress };
+}
+
+export function record(value: unknown, what: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new InvalidParamsError(`${what} must be an object.`);
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
+export function string(value: unknown, what: string, longest: number): string {
+  if (typeof value !== 'string') throw new InvalidParamsError(`${what} must be a string.`);
+  if (value.length > longest) throw new InvalidParamsError(`${what} is longer than ${longest} characters.`);
+  return value;
+}
+
+export function clampInteger(value: unknown, least: number, most: number, what: string): number {
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw new InvalidParamsError(`${what} must be a number.`);
+  return Math.min(most, Math.max(least, Math.trunc(value)));
+}

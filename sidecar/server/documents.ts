@@ -1,0 +1,41 @@
+/** Mirror of the text the editor has open, so that prompts see what is on the screen rather than on disk. */
+import type { Connection, ServerCapabilities } from 'vscode-languageserver/node';
+import { TextDocumentSyncKind, TextDocuments } from 'vscode-languageserver/node';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Feature } from './feature.ts';
+
+export class Documents implements Feature {
+  private readonly open = new TextDocuments(TextDocument);
+  /** Documents whose text differs from the file since they were opened or saved. */
+  private readonly dirty = new Set<string>();
+
+  constructor(connection: Connection) {
+    this.open.listen(connection);
+    const versions = new Map<string, number>();
+    this.open.onDidOpen(({ document }) => versions.set(document.uri, document.version));
+    this.open.onDidChangeContent(({ document }) => {
+      if (versions.get(document.uri) !== document.version) this.dirty.add(document.uri);
+    });
+    this.open.onDidSave(({ document }) => this.dirty.delete(document.uri));
+    this.open.onDidClose(({ document }) => {
+      this.dirty.delete(document.uri);
+      versions.delete(document.uri);
+    });
+  }
+
+  initialize(): ServerCapabilities {
+    return { textDocumentSync: { openClose: true, change: TextDocumentSyncKind.Incremental, save: true } };
+  }
+
+  get(uri: string): TextDocument | undefined {
+    return this.open.get(uri);
+  }
+
+  /** Text of open documents that are not saved, by URI. */
+  unsaved(): { readonly uri: string; readonly text: string }[] {
+    return [...this.dirty].flatMap((uri) => {
+      const document = this.open.get(uri);
+      return document ? [{ uri, text: document.getText() }] : [];
+    });
+  }
+}

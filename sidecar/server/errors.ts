@@ -1,0 +1,28 @@
+/** The one place where our errors become wire errors: a code of protocol/errors.ts and a sentence for a person. */
+import { ResponseError } from 'vscode-languageserver/node';
+import { WorkspaceError } from '../context/repository.ts';
+import { ContextFullError } from '../prompt/budget.ts';
+import { ErrorCode } from '../protocol/errors.ts';
+import { NoModelError } from '../session/model-host.ts';
+
+/** Parameters that do not have the shape methods.ts promises. */
+export class InvalidParamsError extends Error {
+  override readonly name = 'InvalidParamsError';
+}
+
+/** JSON-RPC's own code. */
+const INVALID_PARAMS = -32602;
+
+export function toResponseError(error: unknown): ResponseError<void> {
+  if (error instanceof ResponseError) return error;
+  if (error instanceof InvalidParamsError) return new ResponseError(INVALID_PARAMS, error.message);
+  const message = error instanceof Error ? error.message : String(error);
+  return new ResponseError(errorCode(error), message);
+}
+
+function errorCode(error: unknown): ErrorCode {
+  if (error instanceof NoModelError) return ErrorCode.Model;
+  if (error instanceof ContextFullError) return ErrorCode.ContextFull;
+  if (error instanceof WorkspaceError) return ErrorCode.Workspace;
+  return ErrorCode.Internal;
+}

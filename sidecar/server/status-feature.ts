@@ -1,0 +1,92 @@
+/** gemma/status, gemma/models, gemma/selectModel and the notification of every change. */
+import type { InitializeParams } from 'vscode-languageserver/node';
+import { describeModel } from '../models/describe.ts';
+import { builtInModelPath, missingBuiltInModel } from '../models/find.ts';
+import {
+  type ModelInfo,
+  ModelsRequest,
+  SelectModelRequest,
+  type Status,
+  StatusChangedNotification,
+  StatusRequest,
+} from '../protocol/methods.ts';
+import type { ModelSettings } from '../session/model-host.ts';
+import { toResponseError } from './errors.ts';
+import type { Feature, ServerContext } from './feature.ts';
+import { modelPathFromWire, settingsFromWire, statusToWire } from './status-wire.ts';
+
+/** Loading reports progress far more often than a person can see. */
+const STATUS_INTERVAL_MS = 100;
+
+export class StatusFeature implements Feature {
+  private readonly context: ServerContext;
+  private readonly defaults: ModelSettings & { readonly modelPath?: string };
+  private settings: ModelSettings & { readonly modelPath?: string } = {};
+  private timer: NodeJS.Timeout | null = null;
+  private lastSent = '';
+
+  /** `defaults` come from the command line; what the client asks for at initialize goes before them. */
+  constructor(context: ServerContext, defaults: ModelSettings & { readonly modelPath?: string }) {
+    this.context = context;
+    this.defaults = defaults;
+  }
+
+  initialize(params: InitializeParams) {
+    const { connection } = this.context;
+    this.settings = { ...this.defaults, ...settingsFromWire(params.initializationOptions) };
+    connection.onRequest(StatusRequest.method, () => this.status());
+    connection.onRequest(ModelsRequest.method, () => this.models());
+    connection.onRequest(SelectModelRequest.method, (select: unknown) => {
+      try {
+        const path = modelPathFromWire(select);
+        this.load(path);
+        return this.status();
+      } catch (error) {
+        throw toResponseError(error);
+      }
+    });
+    return {};
+  }
+
+  initialized(): void {
+    this.context.host.onChange(() => this.schedule());
+    this.load(this.settings.modelPath ?? null);
+  }
+
+  /** Null is the built-in model. */
+  private load(path: string | null): void {
+    const { modelPath: _, ...settings } = this.settings;
+    const file = path ?? builtInModelPath();
+    if (file === null) this.context.host.setNone(missingBuiltInModel());
+    else void this.context.host.select(file, settings);
+  }
+
+  private status(): Status {
+    return statusToWire(this.context.host, builtInModelPath());
+  }
+
+  private models(): ModelInfo[] {
+    const builtIn = builtInModelPath();
+    const paths = new Set([builtIn, this.settings.modelPath ?? null].filter((p) => p !== null));
+    return [...paths].flatMap((path) => {
+      try {
+        const { trainedContext, ...model } = describeModel(path);
+        return [{ ...model, contextLength: trainedContext, builtIn: path === builtIn }];
+      } catch (error) {
+        this.context.connection.console.warn(`${path} is not a model: ${String(error)}`);
+        return [];
+      }
+    });
+  }
+
+  private schedule(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      const status = this.status();
+      const text = JSON.stringify(status);
+      if (text === this.lastSent) return;
+      this.lastSent = text;
+      void this.context.connection.sendNotification(StatusChangedNotification.method, status);
+    }, STATUS_INTERVAL_MS);
+  }
+}

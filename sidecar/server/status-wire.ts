@@ -1,0 +1,61 @@
+/** Model state between session and wire, and the settings a client sends at initialize. */
+import type { Status } from '../protocol/methods.ts';
+import type { ModelHost, ModelSettings } from '../session/model-host.ts';
+import { clampInteger, record, string } from './chat-wire.ts';
+
+/** Gemma 3's longest context. */
+const MAX_CONTEXT = 131_072;
+const MIN_CONTEXT = 512;
+const MAX_THREADS = 1024;
+const MAX_PATH = 32_768;
+
+export function settingsFromWire(options: unknown): ModelSettings & { readonly modelPath?: string } {
+  if (options === undefined || options === null) return {};
+  const { modelPath, contextLength, threads } = record(options, 'initializationOptions');
+  return {
+    ...(typeof modelPath === 'string' &&
+      modelPath !== '' && { modelPath: string(modelPath, 'modelPath', MAX_PATH) }),
+    ...(isGiven(contextLength) && {
+      contextLength: clampInteger(contextLength, MIN_CONTEXT, MAX_CONTEXT, 'contextLength'),
+    }),
+    ...(isGiven(threads) && { threads: clampInteger(threads, 1, MAX_THREADS, 'threads') }),
+  };
+}
+
+/** Null is the built-in model. */
+export function modelPathFromWire(params: unknown): string | null {
+  const { path } = record(params, 'params');
+  return path === null ? null : string(path, 'path', MAX_PATH);
+}
+
+export function statusToWire(host: ModelHost, builtIn: string | null): Status {
+  const { state } = host;
+  switch (state.kind) {
+    case 'none':
+      return { state: 'no-model', error: state.reason };
+    case 'failed':
+      return { state: 'failed', error: state.error.message };
+    case 'loading':
+      return { state: 'loading', progress: Math.min(1, Math.max(0, state.progress)) };
+    case 'ready': {
+      const { engine } = state;
+      const { trainedContext, ...model } = engine.model;
+      const memory = engine.memory();
+      return {
+        state: host.busy ? 'busy' : 'ready',
+        model: { ...model, contextLength: trainedContext, builtIn: model.path === builtIn },
+        backend: engine.backendDescription,
+        contextLength: engine.contextLength,
+        weightsBytes: memory.weights,
+        kvBytes: memory.kvReserved,
+        ...host.speed,
+      };
+    }
+    default:
+      return state satisfies never;
+  }
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}

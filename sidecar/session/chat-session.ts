@@ -1,0 +1,282 @@
+/** One question to its answer: what of the repository goes along, the prompt, the stream, the account of it. */
+import type { ChatEngine, ChatEvent } from '../chat/chat-engine.ts';
+import { GemmaChat } from '../chat/gemma.ts';
+import type { LeftOut } from '../context/files.ts';
+import type { Packed, RepositoryContext, UnsavedText } from '../context/pack.ts';
+import type { Engine } from '../engine/engine.ts';
+import { answerReserve, ContextFullError, fitTurns } from '../prompt/budget.ts';
+import type { PromptTurn } from '../prompt/chat-prompt.ts';
+import { type Citation, findCitations } from '../prompt/citations.ts';
+import type { ModelHost } from './model-host.ts';
+import { TimeLeft } from './time-left.ts';
+
+export interface ChatQuestion {
+  /** Oldest first; the last one is the user's question. */
+  readonly turns: readonly PromptTurn[];
+  /** Null to talk without a repository. */
+  readonly repository: RepositoryContext | null;
+  readonly unsaved?: readonly UnsavedText[];
+}
+
+export type ChatPhase = 'waiting' | 'loading' | 'gathering' | 'reading' | 'answering';
+
+export interface TokenUse {
+  readonly contextLength: number;
+  readonly repository: number;
+  readonly conversation: number;
+  readonly reserved: number;
+}
+
+export interface ChatSessionProgress {
+  readonly phase: ChatPhase;
+  readonly done: number;
+  readonly total: number;
+  readonly cachedTokens?: number;
+  readonly secondsLeft?: number;
+  readonly tokenUse?: TokenUse;
+  readonly fileCount?: number;
+}
+
+export interface ChatSink {
+  progress(progress: ChatSessionProgress): void;
+  /** Awaited, so that a reader who is slow slows the stream rather than fills memory. */
+  delta(text: string): Promise<void> | void;
+}
+
+export interface AnsweredFile {
+  readonly path: string;
+  readonly tokens: number;
+  readonly lines?: { readonly first: number; readonly last: number };
+}
+
+export interface ChatAnswer {
+  readonly text: string;
+  readonly stopReason: 'end' | 'length' | 'cancelled';
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+  readonly tokenUse: TokenUse;
+  readonly files: readonly AnsweredFile[];
+  readonly leftOut: readonly LeftOut[];
+  readonly citations: readonly Citation[];
+  readonly notes: readonly string[];
+}
+
+type End = Extract<ChatEvent, { kind: 'end' }>;
+
+/** A prompt that is known to fit. */
+interface Plan {
+  readonly turns: readonly PromptTurn[];
+  readonly packed: Packed | null;
+  readonly tokenUse: TokenUse;
+  readonly notes: readonly string[];
+}
+
+export class ChatSession {
+  private readonly host: ModelHost;
+  /** Made anew when another model is loaded. */
+  private chat: { readonly engine: Engine; readonly gemma: GemmaChat } | null = null;
+  /** What the last question saw, kept as long as it serves, so that the prompt's head stays the same. */
+  private kept: {
+    readonly repository: RepositoryContext;
+    readonly engine: Engine;
+    readonly packed: Packed;
+  } | null = null;
+
+  constructor(host: ModelHost) {
+    this.host = host;
+  }
+
+  async ask(question: ChatQuestion, sink: ChatSink, signal: AbortSignal): Promise<ChatAnswer> {
+    if (this.host.state.kind === 'loading') {
+      sink.progress({ phase: 'loading', done: Math.round(100 * this.host.state.progress), total: 100 });
+    }
+    return this.host.use(async (engine) => {
+      const chat = this.chatFor(engine);
+      const plan = await this.plan(engine, chat, question, sink, signal);
+      sink.progress({
+        phase: 'reading',
+        done: 0,
+        total: plan.tokenUse.repository + plan.tokenUse.conversation,
+        tokenUse: plan.tokenUse,
+        fileCount: plan.packed?.files.length ?? 0,
+      });
+      const end = await this.stream(chat, plan, sink, signal);
+      this.host.measure({
+        prefilled: end.promptTokens - end.cachedTokens,
+        prefillMs: end.prefillMs,
+        generated: end.generatedTokens,
+        decodeMs: end.decodeMs,
+      });
+      return answerOf(end, plan);
+    });
+  }
+
+  private async plan(
+    engine: Engine,
+    chat: ChatEngine,
+    question: ChatQuestion,
+    sink: ChatSink,
+    signal: AbortSignal,
+  ): Promise<Plan> {
+    const { contextLength } = chat;
+    const reserved = answerReserve(contextLength);
+    const room = contextLength - reserved;
+    const turns = mergeSameRole(question.turns);
+    const perTurn = chat.countTurns(turns, question.repository !== null);
+    const last = perTurn.at(-1) ?? 0;
+    if (last > room) fitTurns([last], room);
+    // With a repository, earlier turns may take half the room; the question itself may take what it needs.
+    const forTurns = question.repository ? Math.max(last, Math.floor(room / 2)) : room;
+    const { first } = fitTurns(perTurn, forTurns);
+    const kept = turns.slice(first);
+    const notes = first > 0 ? [droppedNote(first)] : [];
+    const conversation = sum(chat.countTurns(kept, question.repository !== null));
+    if (conversation > room) {
+      throw new ContextFullError('The question takes', conversation, room, 'Shorten it or attach less.');
+    }
+    const packed = question.repository
+      ? await this.pack(
+          engine,
+          question,
+          question.repository,
+          { contextLength, room, conversation },
+          sink,
+          signal,
+        )
+      : null;
+    return {
+      turns: kept,
+      packed,
+      tokenUse: { contextLength, repository: packed?.tokens ?? 0, conversation, reserved },
+      notes,
+    };
+  }
+
+  private async pack(
+    engine: Engine,
+    question: ChatQuestion,
+    repository: RepositoryContext,
+    space: { readonly contextLength: number; readonly room: number; readonly conversation: number },
+    sink: ChatSink,
+    signal: AbortSignal,
+  ): Promise<Packed> {
+    // Room for a few more turns is left free, so that the next question need not change what comes before it.
+    const forConversation = Math.max(space.conversation, Math.floor(space.contextLength / 8));
+    const { kept } = this;
+    const previous = kept && kept.repository === repository && kept.engine === engine ? kept.packed : null;
+    const packed = await repository.pack({
+      tokenizer: engine.tokenizer,
+      budget: Math.max(0, space.room - forConversation),
+      ceiling: Math.max(0, space.room - space.conversation),
+      question: questionText(question.turns),
+      unsaved: question.unsaved ?? [],
+      previous,
+      signal,
+      onProgress: (done, total) => sink.progress({ phase: 'gathering', done, total }),
+    });
+    this.kept = { repository, engine, packed };
+    return packed;
+  }
+
+  private async stream(chat: ChatEngine, plan: Plan, sink: ChatSink, signal: AbortSignal): Promise<End> {
+    const promptTokens = plan.tokenUse.repository + plan.tokenUse.conversation;
+    const timeLeft = new TimeLeft(this.host.speed.prefillTokensPerSecond);
+    const events = chat.answer({
+      turns: plan.turns,
+      files: plan.packed?.files ?? null,
+      maxTokens: Math.max(1, plan.tokenUse.contextLength - promptTokens),
+      signal,
+    });
+    let end: End | undefined;
+    for await (const event of events) {
+      switch (event.kind) {
+        case 'waiting':
+          sink.progress({ phase: 'waiting', done: 0, total: promptTokens });
+          break;
+        case 'reading': {
+          const secondsLeft = timeLeft.after(event.done, event.total, event.cached, performance.now());
+          sink.progress({
+            phase: 'reading',
+            done: event.done,
+            total: event.total,
+            cachedTokens: event.cached,
+            ...(secondsLeft !== undefined && { secondsLeft }),
+          });
+          break;
+        }
+        case 'delta':
+          if (event.text !== '') await sink.delta(event.text);
+          if (event.generated === 1)
+            sink.progress({ phase: 'answering', done: 1, total: plan.tokenUse.reserved });
+          break;
+        case 'end':
+          end = event;
+          break;
+        default:
+          event satisfies never;
+      }
+    }
+    if (!end) throw new Error('The engine ended its stream without saying why.');
+    return end;
+  }
+
+  private chatFor(engine: Engine): GemmaChat {
+    if (this.chat?.engine !== engine) this.chat = { engine, gemma: new GemmaChat(engine) };
+    return this.chat.gemma;
+  }
+}
+
+function answerOf(end: End, plan: Plan): ChatAnswer {
+  const files = plan.packed?.files ?? [];
+  return {
+    text: end.text,
+    stopReason: end.reason,
+    promptTokens: end.promptTokens,
+    cachedTokens: end.cachedTokens,
+    generatedTokens: end.generatedTokens,
+    prefillMs: end.prefillMs,
+    decodeMs: end.decodeMs,
+    tokenUse: plan.tokenUse,
+    files: files.map(({ path, tokens, lines }) => ({ path, tokens, ...(lines && { lines }) })),
+    leftOut: plan.packed?.leftOut ?? [],
+    citations: findCitations(end.text, [...new Set(files.map((f) => f.path))]),
+    notes: plan.notes,
+  };
+}
+
+/** Gemma's form alternates roles; a question whose answer never came is joined with the next. */
+function mergeSameRole(turns: readonly PromptTurn[]): PromptTurn[] {
+  const merged: PromptTurn[] = [];
+  for (const turn of turns) {
+    const before = merged.at(-1);
+    if (before?.role !== turn.role) merged.push(turn);
+    else {
+      const attachments = [...(before.attachments ?? []), ...(turn.attachments ?? [])];
+      merged[merged.length - 1] = { role: turn.role, text: `${before.text}\n\n${turn.text}`, attachments };
+    }
+  }
+  return merged;
+}
+
+/** The question, and the one before it for what "it" and "there" refer to. */
+function questionText(turns: readonly PromptTurn[]): readonly string[] {
+  return turns
+    .filter((t) => t.role === 'user')
+    .slice(-2)
+    .map((t) => t.text)
+    .reverse();
+}
+
+function droppedNote(turns: number): string {
+  return (
+    `The first ${turns} messages of this conversation no longer fit the model's context and were not read. ` +
+    'Start a new chat to begin afresh.'
+  );
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
+}

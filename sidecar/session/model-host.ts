@@ -1,0 +1,151 @@
+/** The one model of this process: loaded in the background, replaced on request, handed to every session. */
+import type { Engine, EngineOptions } from '../engine/engine.ts';
+
+export type LoadEngine = (options: EngineOptions) => Promise<Engine>;
+
+export type ModelState =
+  | { readonly kind: 'none'; readonly reason: string }
+  | { readonly kind: 'loading'; readonly progress: number; readonly path: string }
+  | { readonly kind: 'ready'; readonly engine: Engine }
+  | { readonly kind: 'failed'; readonly path: string; readonly error: Error };
+
+/** No model was chosen and the built-in one is not there. */
+export class NoModelError extends Error {
+  override readonly name = 'NoModelError';
+}
+
+export interface MeasuredSpeed {
+  readonly prefillTokensPerSecond?: number;
+  readonly decodeTokensPerSecond?: number;
+}
+
+export interface ModelSettings {
+  readonly contextLength?: number;
+  readonly threads?: number;
+  readonly backend?: 'auto' | 'cpu' | 'gpu';
+}
+
+/** Below this many tokens a measurement says little about speed. */
+const ENOUGH_TO_MEASURE = 8;
+
+export class ModelHost {
+  private readonly load: LoadEngine;
+  private readonly listeners = new Set<() => void>();
+  private current: ModelState = { kind: 'none', reason: 'No model has been chosen yet.' };
+  private loading: { readonly promise: Promise<Engine>; readonly abort: AbortController } | null = null;
+  private measured: MeasuredSpeed = {};
+  private running = 0;
+
+  constructor(load: LoadEngine) {
+    this.load = load;
+  }
+
+  get state(): ModelState {
+    return this.current;
+  }
+  get speed(): MeasuredSpeed {
+    return this.measured;
+  }
+  get busy(): boolean {
+    return this.running > 0;
+  }
+
+  /** Called after every change of state, speed or busyness. */
+  onChange(listener: () => void): void {
+    this.listeners.add(listener);
+  }
+
+  /** States that there is nothing to load, in a sentence for a person. */
+  setNone(reason: string): void {
+    void this.unload();
+    this.set({ kind: 'none', reason });
+  }
+
+  /** Starts loading; a model already there or under way is dropped first. Failures are kept in `state`. */
+  async select(path: string, settings: ModelSettings): Promise<void> {
+    const unloaded = this.unload();
+    const abort = new AbortController();
+    this.measured = {};
+    this.set({ kind: 'loading', progress: 0, path });
+    const promise = unloaded.then(() =>
+      this.load({
+        modelPath: path,
+        ...settings,
+        signal: abort.signal,
+        onProgress: (fraction) => {
+          if (!abort.signal.aborted) this.set({ kind: 'loading', progress: fraction, path });
+        },
+      }),
+    );
+    this.loading = { promise, abort };
+    try {
+      const engine = await promise;
+      if (abort.signal.aborted) await engine.dispose();
+      else this.set({ kind: 'ready', engine });
+    } catch (error) {
+      if (!abort.signal.aborted) this.set({ kind: 'failed', path, error: asError(error) });
+    }
+  }
+
+  /** The model, awaited while it loads. Throws why there is none. */
+  async engine(): Promise<Engine> {
+    if (this.current.kind === 'none') throw new NoModelError(this.current.reason);
+    if (this.current.kind === 'ready') return this.current.engine;
+    if (this.current.kind === 'failed') throw this.current.error;
+    const awaited = this.loading;
+    if (!awaited) throw new NoModelError('No model has been chosen yet.');
+    try {
+      return await awaited.promise;
+    } catch (error) {
+      // Another model may have been chosen meanwhile.
+      if (this.loading !== awaited && this.loading !== null) return this.engine();
+      throw error;
+    }
+  }
+
+  /** Marks the model busy while `work` runs. */
+  async use<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
+    const engine = await this.engine();
+    this.running++;
+    if (this.running === 1) this.changed();
+    try {
+      return await work(engine);
+    } finally {
+      this.running--;
+      if (this.running === 0) this.changed();
+    }
+  }
+
+  /** Keeps the speed of a finished run. */
+  measure(run: { prefilled: number; prefillMs: number; generated: number; decodeMs: number }): void {
+    const rate = (tokens: number, ms: number) =>
+      tokens >= ENOUGH_TO_MEASURE && ms > 0 ? (1000 * tokens) / ms : undefined;
+    const prefill = rate(run.prefilled, run.prefillMs);
+    const decode = rate(run.generated, run.decodeMs);
+    this.measured = {
+      ...this.measured,
+      ...(prefill !== undefined && { prefillTokensPerSecond: prefill }),
+      ...(decode !== undefined && { decodeTokensPerSecond: decode }),
+    };
+    this.changed();
+  }
+
+  private async unload(): Promise<void> {
+    this.loading?.abort.abort();
+    this.loading = null;
+    if (this.current.kind === 'ready') await this.current.engine.dispose();
+  }
+
+  private set(state: ModelState): void {
+    this.current = state;
+    this.changed();
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
+  }
+}
+
+function asError(value: unknown): Error {
+  return value instanceof Error ? value : new Error(String(value));
+}

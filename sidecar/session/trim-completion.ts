@@ -1,0 +1,46 @@
+/** What of a model's continuation is worth showing at the cursor: one line, or the block that the line opens. */
+
+const MAX_LINES = 12;
+
+export interface Trimmed {
+  readonly text: string;
+  /** More text from the model could not change `text`. */
+  readonly complete: boolean;
+}
+
+export function trimCompletion(raw: string, prefix: string, suffix: string): Trimmed {
+  const before = prefix.slice(prefix.lastIndexOf('\n') + 1);
+  const after = suffix.split('\n', 1)[0]!;
+  // In the middle of a line, or after code on it that opens no block, only the rest of this line.
+  const multiline = after.trim() === '' && (before.trim() === '' || /[{([:]\s*$|=>\s*$/.test(before));
+  const lines = raw.replace(/\r\n?/g, '\n').split('\n');
+  const end = multiline ? blockEnd(lines, indentation(before)) : 1;
+  const text = withoutOverlap(lines.slice(0, end).join('\n').trimEnd(), after);
+  return { text, complete: lines.length > end };
+}
+
+/** Number of lines until the block ends: a blank line, or a line less indented than where we began. */
+function blockEnd(lines: readonly string[], indent: number): number {
+  for (let i = 1; i < lines.length; i++) {
+    const line = lines[i]!;
+    if (i >= MAX_LINES || line.trim() === '') return i;
+    // The last line may still be growing, so its indentation is not known yet.
+    if (i < lines.length - 1 && indentation(line) < indent) return i;
+    if (i < lines.length - 1 && indentation(line) === indent && /^\s*[})\]]/.test(line)) return i + 1;
+  }
+  return lines.length;
+}
+
+function indentation(line: string): number {
+  return line.length - line.trimStart().length;
+}
+
+/** Drops from the end what already stands after the cursor, such as a closing bracket. */
+function withoutOverlap(text: string, after: string): string {
+  const rest = after.trim();
+  if (rest === '') return text;
+  for (let length = Math.min(rest.length, text.length); length > 0; length--) {
+    if (text.endsWith(rest.slice(0, length))) return text.slice(0, -length);
+  }
+  return text;
+}
