@@ -143,8 +143,7 @@ struct Kernel {
 
 // Every operation of one instruction set.
 struct KernelTable {
-  const char* name;         // GS_ISA as text
-  const char* description;  // for a person
+  const char* name;  // GS_ISA as text
   Kernel<RmsNormArgs> rms_norm;
   Kernel<RopeArgs> rope;
   Kernel<KvWriteArgs> kv_write;

@@ -1,0 +1,90 @@
+/** The CPU backend's matrices, vectors, activations and arenas: handles of one engine, with the shapes for checks. */
+import type { Activation, KvArena, KvShape, Matrix, Vector } from '../backend.ts';
+import { guard, type NativeAddon } from './native.ts';
+
+/** The engine that an object belongs to; an object of another engine, or of a disposed one, is refused. */
+export interface Owner {
+  readonly native: NativeAddon;
+  readonly engine: number;
+}
+
+export class CpuMatrix implements Matrix {
+  readonly owner: Owner;
+  readonly id: number;
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+
+  constructor(owner: Owner, id: number, name: string, rows: number, columns: number) {
+    this.owner = owner;
+    this.id = id;
+    this.name = name;
+    this.rows = rows;
+    this.columns = columns;
+  }
+}
+
+export class CpuVector implements Vector {
+  readonly owner: Owner;
+  readonly id: number;
+  readonly name: string;
+  readonly length: number;
+
+  constructor(owner: Owner, id: number, name: string, length: number) {
+    this.owner = owner;
+    this.id = id;
+    this.name = name;
+    this.length = length;
+  }
+}
+
+export class CpuActivation implements Activation {
+  readonly owner: Owner;
+  readonly id: number;
+  readonly tokens: number;
+  readonly width: number;
+  #disposed = false;
+
+  constructor(owner: Owner, tokens: number, width: number) {
+    this.owner = owner;
+    this.tokens = tokens;
+    this.width = width;
+    this.id = guard(() => owner.native.createActivation(owner.engine, tokens, width));
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    guard(() => this.owner.native.disposeActivation(this.owner.engine, this.id));
+  }
+}
+
+export class CpuKvArena implements KvArena {
+  readonly owner: Owner;
+  readonly id: number;
+  readonly shape: KvShape;
+  readonly pages: number;
+  readonly pageBytes: number;
+  #disposed = false;
+
+  constructor(owner: Owner, shape: KvShape, pages: number) {
+    this.owner = owner;
+    this.shape = shape;
+    this.pages = pages;
+    const { handle, pageBytes } = guard(() =>
+      owner.native.createArena(owner.engine, shape.layers, shape.kvHeads, shape.headDim, pages),
+    );
+    this.id = handle;
+    this.pageBytes = pageBytes;
+  }
+
+  copyPage(from: number, to: number): void {
+    guard(() => this.owner.native.copyPage(this.owner.engine, this.id, from, to));
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    guard(() => this.owner.native.disposeArena(this.owner.engine, this.id));
+  }
+}

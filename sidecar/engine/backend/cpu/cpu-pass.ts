@@ -1,0 +1,279 @@
+/**
+ * Records operations as one flat list of numbers, which program.cc reads and checks once more:
+ * an operation's number, then its arguments in the order in which the methods below write them.
+ */
+import {
+  type Activation,
+  type AttentionOptions,
+  BackendError,
+  type KvView,
+  type Matrix,
+  PAGE_POSITIONS,
+  type Pass,
+  PassCancelled,
+  type Vector,
+} from '../backend.ts';
+import { CpuActivation, CpuKvArena, CpuMatrix, CpuVector, type Owner } from './cpu-objects.ts';
+import { toBackendError } from './native.ts';
+
+/** `OpCode` of program.cc. */
+const OP = {
+  embed: 1,
+  rmsNorm: 2,
+  matmul: 3,
+  rope: 4,
+  kvWrite: 5,
+  attention: 6,
+  geluMul: 7,
+  add: 8,
+} as const;
+
+/** Positions that the engine accepts; far beyond any Gemma's context. */
+const MAX_POSITION = 1 << 24;
+
+function require(holds: boolean, message: string): asserts holds {
+  if (!holds) throw new RangeError(message);
+}
+
+function requireCount(value: number, least: number, most: number, what: string): void {
+  require(Number.isInteger(value) &&
+    value >= least &&
+    value <= most, `${what} must be an integer in [${least}, ${most}], not ${value}`);
+}
+
+export class CpuPass implements Pass {
+  readonly #owner: Owner;
+  readonly #number: number;
+  #words = new Float64Array(1024);
+  #count = 0;
+  #submitted = false;
+
+  /** `number` names the pass to the addon; unique among passes that have not settled. */
+  constructor(owner: Owner, number: number) {
+    this.#owner = owner;
+    this.#number = number;
+  }
+
+  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void {
+    const to = this.#activation(out, 'embed: out');
+    const matrix = this.#matrix(table, 'embed: table');
+    requireCount(ids.length, 1, to.tokens, 'embed: number of ids');
+    require(to.width ===
+      matrix.columns, `embed: out has width ${to.width}, ${matrix.name} has ${matrix.columns} columns`);
+    for (let i = 0; i < ids.length; i++) requireCount(ids[i]!, 0, matrix.rows - 1, `embed: id ${i}`);
+    this.#write(OP.embed, to.id, matrix.id, scale);
+    this.#writeList(ids);
+  }
+
+  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void {
+    this.#norm(out, x, weight, tokens, 1, eps, 'rmsNorm');
+  }
+
+  rmsNormHeads(x: Activation, weight: Vector, tokens: number, heads: number, eps: number): void {
+    requireCount(heads, 1, x.width, 'rmsNormHeads: heads');
+    this.#norm(x, x, weight, tokens, heads, eps, 'rmsNormHeads');
+  }
+
+  matmul(
+    x: Activation,
+    targets: readonly { readonly weight: Matrix; readonly out: Activation }[],
+    tokens: number,
+    firstToken = 0,
+  ): void {
+    const from = this.#activation(x, 'matmul: x');
+    requireCount(tokens, 1, from.tokens, 'matmul: tokens');
+    requireCount(firstToken, 0, from.tokens - tokens, 'matmul: firstToken');
+    requireCount(targets.length, 1, 64, 'matmul: number of targets');
+    const ids: number[] = [];
+    for (const { weight, out } of targets) {
+      const matrix = this.#matrix(weight, 'matmul: weight');
+      const to = this.#activation(out, 'matmul: out');
+      require(matrix.columns ===
+        from.width, `matmul: ${matrix.name} has ${matrix.columns} columns, x has width ${from.width}`);
+      require(matrix.rows ===
+        to.width, `matmul: ${matrix.name} has ${matrix.rows} rows, its out has width ${to.width}`);
+      require(to !== from, 'matmul: out must not be x');
+      requireCount(tokens, 1, to.tokens, 'matmul: tokens');
+      ids.push(matrix.id, to.id);
+    }
+    this.#write(OP.matmul, from.id, tokens, firstToken, targets.length, ...ids);
+  }
+
+  rope(
+    x: Activation,
+    tokens: number,
+    heads: number,
+    headDim: number,
+    position: number,
+    base: number,
+    factor: number,
+  ): void {
+    const to = this.#activation(x, 'rope: x');
+    requireCount(tokens, 1, to.tokens, 'rope: tokens');
+    requireCount(heads, 1, to.width, 'rope: heads');
+    require(Number.isInteger(headDim) &&
+      headDim >= 2 &&
+      headDim % 2 === 0, `rope: headDim must be even, not ${headDim}`);
+    require(heads * headDim ===
+      to.width, `rope: ${heads} heads of ${headDim} do not fill a width of ${to.width}`);
+    requireCount(position, 0, MAX_POSITION - tokens, 'rope: position');
+    require(base > 0 && Number.isFinite(base), `rope: base must be positive, not ${base}`);
+    require(factor > 0 && Number.isFinite(factor), `rope: factor must be positive, not ${factor}`);
+    this.#write(OP.rope, to.id, tokens, heads, headDim, position, base, factor);
+  }
+
+  kvWrite(kv: KvView, layer: number, k: Activation, v: Activation, position: number, tokens: number): void {
+    const arena = this.#arena(kv, layer, 'kvWrite');
+    const keys = this.#activation(k, 'kvWrite: k');
+    const values = this.#activation(v, 'kvWrite: v');
+    const width = arena.shape.kvHeads * arena.shape.headDim;
+    require(keys.width === width &&
+      values.width ===
+        width, `kvWrite: k and v have widths ${keys.width} and ${values.width}, the arena ${width}`);
+    requireCount(
+      tokens,
+      1,
+      Math.min(keys.tokens, values.tokens, kv.pageTable.length * PAGE_POSITIONS),
+      'kvWrite: tokens',
+    );
+    requireCount(position, 0, MAX_POSITION - tokens, 'kvWrite: position');
+    this.#write(OP.kvWrite, arena.id, layer, keys.id, values.id, tokens, position);
+    this.#writeList(kv.pageTable);
+  }
+
+  attention(out: Activation, q: Activation, kv: KvView, options: AttentionOptions): void {
+    const { layer, position, tokens, heads, window, scale } = options;
+    const arena = this.#arena(kv, layer, 'attention');
+    const to = this.#activation(out, 'attention: out');
+    const queries = this.#activation(q, 'attention: q');
+    requireCount(tokens, 1, Math.min(queries.tokens, to.tokens), 'attention: tokens');
+    requireCount(position, 0, MAX_POSITION - tokens, 'attention: position');
+    requireCount(heads, 1, queries.width, 'attention: heads');
+    require(heads % arena.shape.kvHeads ===
+      0, `attention: ${heads} heads are no multiple of ${arena.shape.kvHeads} KV heads`);
+    require(queries.width === heads * arena.shape.headDim &&
+      to.width === queries.width, `attention: q and out must have width ${heads * arena.shape.headDim}`);
+    require(to !== queries, 'attention: out must not be q');
+    require(Number.isFinite(scale), `attention: scale must be finite, not ${scale}`);
+    if (window !== null) requireCount(window, 1, MAX_POSITION, 'attention: window');
+    const end = position + tokens;
+    const span = window === null ? end : Math.min(end, window + tokens - 1);
+    require(span <=
+      kv.pageTable.length *
+        PAGE_POSITIONS, `attention: a page table of ${kv.pageTable.length} pages does not hold the ${span} positions attended to`);
+    this.#write(
+      OP.attention,
+      to.id,
+      queries.id,
+      arena.id,
+      layer,
+      tokens,
+      position,
+      heads,
+      window ?? 0,
+      scale,
+    );
+    this.#writeList(kv.pageTable);
+  }
+
+  geluMul(out: Activation, gate: Activation, up: Activation, tokens: number): void {
+    const to = this.#activation(out, 'geluMul: out');
+    const left = this.#activation(gate, 'geluMul: gate');
+    const right = this.#activation(up, 'geluMul: up');
+    require(to.width === left.width && right.width === left.width, 'geluMul: widths do not agree');
+    requireCount(tokens, 1, Math.min(to.tokens, left.tokens, right.tokens), 'geluMul: tokens');
+    this.#write(OP.geluMul, to.id, left.id, right.id, tokens);
+  }
+
+  add(out: Activation, x: Activation, tokens: number): void {
+    const to = this.#activation(out, 'add: out');
+    const from = this.#activation(x, 'add: x');
+    require(to.width === from.width, 'add: widths do not agree');
+    requireCount(tokens, 1, Math.min(to.tokens, from.tokens), 'add: tokens');
+    this.#write(OP.add, to.id, from.id, tokens);
+  }
+
+  async submit(signal?: AbortSignal): Promise<void> {
+    if (this.#submitted) throw new BackendError('A pass is submitted once.');
+    this.#submitted = true;
+    if (signal?.aborted) throw new PassCancelled();
+    const { native, engine } = this.#owner;
+    const cancel = () => native.cancel(engine, this.#number);
+    try {
+      const done = native.submit(engine, this.#number, this.#words, this.#count);
+      signal?.addEventListener('abort', cancel, { once: true });
+      await done;
+    } catch (error) {
+      throw toBackendError(error);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  #norm(
+    out: Activation,
+    x: Activation,
+    weight: Vector,
+    tokens: number,
+    heads: number,
+    eps: number,
+    name: string,
+  ): void {
+    const to = this.#activation(out, `${name}: out`);
+    const from = this.#activation(x, `${name}: x`);
+    require(weight instanceof CpuVector &&
+      weight.owner === this.#owner, `${name}: weight is no vector of this backend`);
+    require(from.width ===
+      heads *
+        weight.length, `${name}: ${heads} x ${weight.name} (${weight.length}) is not x's width ${from.width}`);
+    require(to.width === from.width, `${name}: out has width ${to.width}, x has ${from.width}`);
+    requireCount(tokens, 1, Math.min(to.tokens, from.tokens), `${name}: tokens`);
+    require(Number.isFinite(eps) && eps >= 0, `${name}: eps must be a small positive number, not ${eps}`);
+    this.#write(OP.rmsNorm, to.id, from.id, weight.id, tokens, heads, eps);
+  }
+
+  #activation(value: Activation, what: string): CpuActivation {
+    require(value instanceof CpuActivation &&
+      value.owner === this.#owner, `${what} is no activation of this backend`);
+    return value;
+  }
+
+  #matrix(value: Matrix, what: string): CpuMatrix {
+    require(value instanceof CpuMatrix &&
+      value.owner === this.#owner, `${what} is no matrix of this backend`);
+    return value;
+  }
+
+  #arena(kv: KvView, layer: number, what: string): CpuKvArena {
+    const { arena, pageTable } = kv;
+    require(arena instanceof CpuKvArena &&
+      arena.owner === this.#owner, `${what}: the arena is not this backend's`);
+    requireCount(layer, 0, arena.shape.layers - 1, `${what}: layer`);
+    requireCount(pageTable.length, 1, MAX_POSITION / PAGE_POSITIONS, `${what}: length of the page table`);
+    for (const page of pageTable) requireCount(page, 0, arena.pages - 1, `${what}: a page`);
+    return arena;
+  }
+
+  #write(...words: number[]): void {
+    const start = this.#reserve(words.length);
+    this.#words.set(words, start);
+  }
+
+  #writeList(values: ArrayLike<number>): void {
+    const start = this.#reserve(values.length + 1);
+    this.#words[start] = values.length;
+    this.#words.set(values, start + 1);
+  }
+
+  #reserve(count: number): number {
+    require(!this.#submitted, 'A submitted pass takes no more operations');
+    const start = this.#count;
+    if (start + count > this.#words.length) {
+      const grown = new Float64Array(Math.max(2 * this.#words.length, start + count));
+      grown.set(this.#words);
+      this.#words = grown;
+    }
+    this.#count = start + count;
+    return start;
+  }
+}

@@ -1,0 +1,80 @@
+#include "dispatch.h"
+
+#include <sched.h>
+
+#include <fstream>
+#include <set>
+#include <utility>
+
+#include "errors.h"
+#include "kernels/kernel_table.h"
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+namespace gs {
+namespace {
+
+std::vector<Isa> find_isas() {
+  std::vector<Isa> isas;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512vnni");
+  if (avx2 && avx512) isas.push_back({"avx512", "AVX-512 VNNI", &avx512::kernel_table()});
+  if (avx2) isas.push_back({"avx2", "AVX2", &avx2::kernel_table()});
+#elif defined(__aarch64__)
+  constexpr unsigned long kDotProduct = 1ul << 20, kHalfVectors = 1ul << 10;  // HWCAP_ASIMDDP, HWCAP_ASIMDHP
+  const unsigned long capabilities = getauxval(AT_HWCAP);
+  if ((capabilities & kDotProduct) && (capabilities & kHalfVectors)) {
+    isas.push_back({"neon", "NEON dot product", &neon::kernel_table()});
+  }
+#endif
+  isas.push_back({"scalar", "scalar", &scalar::kernel_table()});
+  return isas;
+}
+
+int read_number(const std::string& path) {
+  int value = -1;
+  std::ifstream(path) >> value;
+  return value;
+}
+
+}  // namespace
+
+const std::vector<Isa>& usable_isas() {
+  static const std::vector<Isa> isas = find_isas();
+  return isas;
+}
+
+const Isa& choose_isa(const std::string& name) {
+  if (name.empty()) return usable_isas().front();
+  std::string choices;
+  for (const Isa& isa : usable_isas()) {
+    if (name == isa.name) return isa;
+    choices += choices.empty() ? isa.name : std::string(", ") + isa.name;
+  }
+  throw BackendError("Instruction set \"" + name + "\" cannot run here; choose one of " + choices + ".");
+}
+
+int physical_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+  std::set<std::pair<int, int>> cores;  // (package, core); hardware threads of one core share the pair
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    const int core = read_number(topology + "core_id");
+    // Without topology (some containers) every hardware thread counts as a core of its own.
+    cores.insert(core < 0 ? std::pair(-1, cpu)
+                          : std::pair(read_number(topology + "physical_package_id"), core));
+  }
+  return cores.empty() ? 1 : static_cast<int>(cores.size());
+}
+
+}  // namespace gs

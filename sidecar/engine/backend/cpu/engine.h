@@ -1,0 +1,104 @@
+// The CPU engine without Node: objects, a thread pool, and one dispatcher thread that runs jobs in order.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "dispatch.h"
+#include "objects.h"
+#include "program.h"
+#include "thread_pool.h"
+
+namespace gs {
+
+// A weight as it stands in a file, or its bytes. `bytes` is used if `path` is empty.
+struct WeightData {
+  std::string path;
+  uint64_t file_size = 0, offset = 0, length = 0;
+  std::vector<uint8_t> bytes;
+};
+
+struct MemoryUse {
+  size_t weights, kv_reserved, kv_touched, scratch;
+};
+
+using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+
+class Engine {
+ public:
+  // `threads` 0 takes one for each physical core; `isa` empty takes the best. Throws BackendError,
+  // OutOfMemoryError.
+  Engine(int threads, const std::string& isa, bool int8);
+  // Cancels what is queued or running, waits for the operation in progress, and joins every thread.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const Isa& isa() const { return isa_; }
+  int threads() const { return threads_; }
+  bool int8() const { return int8_; }
+  Objects& objects() { return objects_; }
+  MemoryUse memory() const;
+
+  // Queues `work` for the dispatcher thread and then calls `done` there with what it threw, if anything.
+  void post(std::function<void()> work, std::function<void(std::exception_ptr)> done);
+
+  // Runs the operations in order; throws CancelledError between two of them once `cancel` is set. Dispatcher
+  // only.
+  void run(Program& program, const CancelFlag& cancel);
+
+  // Packs with all threads. Dispatcher only.
+  std::shared_ptr<MatrixObject> load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
+                                            int64_t columns, const WeightData& data);
+  std::shared_ptr<VectorObject> load_vector(const std::string& name, MatrixFormat format, int64_t length,
+                                            const WeightData& data);
+
+  std::shared_ptr<ActivationObject> create_activation(int64_t tokens, int64_t width) const;
+  std::shared_ptr<KvArenaObject> create_arena(int64_t layers, int64_t kv_heads, int64_t head_dim,
+                                              int64_t pages) const;
+
+ private:
+  struct Job {
+    std::function<void()> work;
+    std::function<void(std::exception_ptr)> done;
+  };
+
+  void dispatch();
+  template <class Args>
+  void run_kernel(const Kernel<Args>& kernel, const Args& args);
+  void run_op(EmbedOp& op);
+  void run_op(const RmsNormArgs& args) { run_kernel(kernels_.rms_norm, args); }
+  void run_op(MatmulOp& op);
+  void run_op(const RopeArgs& args) { run_kernel(kernels_.rope, args); }
+  void run_op(KvWriteOp& op);
+  void run_op(AttentionOp& op);
+  void run_op(const GeluMulArgs& args) { run_kernel(kernels_.gelu_mul, args); }
+  void run_op(const AddArgs& args) { run_kernel(kernels_.add, args); }
+  QuantizedActivations quantize(const MatmulArgs& args);
+
+  const Isa& isa_;
+  const KernelTable& kernels_;
+  const int threads_;
+  const bool int8_;
+  ThreadPool pool_;
+  Objects objects_;
+
+  // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
+  Region quantized_, partials_;
+  std::atomic<size_t> shared_scratch_{0};
+
+  std::mutex mutex_;
+  std::condition_variable posted_;
+  std::deque<Job> jobs_;
+  std::atomic<bool> stopping_{false};
+  std::thread dispatcher_;
+};
+
+}  // namespace gs

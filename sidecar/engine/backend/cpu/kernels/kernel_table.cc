@@ -1,0 +1,29 @@
+// Collects the kernels of one instruction set; compiled once for each, like the kernels themselves.
+#include "kernel_table.h"
+
+#include "kernels.h"
+
+#define GS_TEXT(name) #name
+#define GS_EXPANDED_TEXT(name) GS_TEXT(name)
+
+namespace gs::GS_ISA {
+
+const KernelTable& kernel_table() {
+  static constexpr KernelTable kTable = {
+      GS_EXPANDED_TEXT(GS_ISA),
+      {rms_norm_tasks, rms_norm},
+      {rope_tasks, rope},
+      {kv_write_tasks, kv_write},
+      attention_partials_floats,
+      {attention_tasks, attention},
+      {attention_merge_tasks, attention_merge},
+      {gelu_mul_tasks, gelu_mul},
+      {add_tasks, add},
+      {quantize_tasks, quantize},
+      {matmul_tasks, matmul},
+      {embed_tasks, embed},
+  };
+  return kTable;
+}
+
+}  // namespace gs::GS_ISA

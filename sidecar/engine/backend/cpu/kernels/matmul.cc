@@ -1,0 +1,150 @@
+// y = W x for one or several matrices over the same activations: cuts the work into tasks and puts each strip
+// of panels through the product that its format and the precision call for.
+#include <cstdint>
+
+#include "float_strip.h"
+#include "int8_block.h"
+#include "int8_scalar.h"
+#include "kernels.h"
+#include "matrix_format.h"
+
+namespace gs::GS_ISA {
+namespace {
+
+// Panels in one call of a product, and so the width of a strip of results in scratch.
+constexpr int kMaxStrip = kStripPanels > kFloatPanels ? kStripPanels : kFloatPanels;
+constexpr int64_t kOutFloats = int64_t{kMaxStrip} * kTokenBlock * kPanelRows;
+static_assert((kOutFloats + kFloatPanels * kFloatColumns * kPanelRows) * sizeof(float) <= kScratchBytes);
+
+// Weights read by one task at least: long enough for the prefetchers and to dwarf the hand-over (some 50 ns),
+// short enough that a small matrix falls into a dozen tasks.
+constexpr int64_t kTaskBytes = 64 << 10;
+
+// Panels in one task: whole strips, at least kTaskBytes if tokens are few, otherwise a strip is work enough.
+int64_t panels_per_task(const MatmulArgs& args, const PackedMatrix& weight) {
+  if (args.tokens > 8) return kMaxStrip;
+  const int64_t strip_bytes = kMaxStrip * panel_bytes(weight.format, args.columns);
+  const int64_t strips = kTaskBytes / strip_bytes;
+  return kMaxStrip * (strips < 1 ? 1 : strips);
+}
+
+int64_t target_tasks(const MatmulArgs& args, const PackedMatrix& weight) {
+  const int64_t step = panels_per_task(args, weight);
+  return (panel_count(weight.rows) + step - 1) / step;
+}
+
+int64_t block_tasks(const MatmulArgs& args) {
+  int64_t tasks = 0;
+  for (int64_t i = 0; i < args.target_count; i++) tasks += target_tasks(args, args.targets[i].weight);
+  return tasks;
+}
+
+using Int8Strip = void (*)(const uint8_t* const*, int, const TokenBlock&, float*);
+
+Int8Strip int8_strip_of(MatrixFormat format) {
+  switch (format) {
+    case MatrixFormat::kQ4_0:
+      return int8_strip<MatrixFormat::kQ4_0>;
+    case MatrixFormat::kQ4_1:
+      return int8_strip<MatrixFormat::kQ4_1>;
+    case MatrixFormat::kQ5_0:
+      return int8_strip<MatrixFormat::kQ5_0>;
+    case MatrixFormat::kQ5_1:
+      return int8_strip<MatrixFormat::kQ5_1>;
+    case MatrixFormat::kQ8_0:
+      return int8_strip<MatrixFormat::kQ8_0>;
+    case MatrixFormat::kQ4_K:
+      return int8_strip<MatrixFormat::kQ4_K>;
+    case MatrixFormat::kQ5_K:
+      return int8_strip<MatrixFormat::kQ5_K>;
+    case MatrixFormat::kQ6_K:
+      return int8_strip<MatrixFormat::kQ6_K>;
+    case MatrixFormat::kF32:
+    case MatrixFormat::kF16:
+    case MatrixFormat::kBF16:
+      break;
+  }
+  return nullptr;
+}
+
+template <MatrixFormat format>
+bool float_few(const uint8_t* const* panels, int count, const float* x, int64_t tokens, int64_t columns,
+               float* out) {
+  if (count != kFloatPanels) return false;
+  if (tokens == 1) float_direct<format, kFloatPanels, 1>(panels, x, columns, out);
+  if (tokens == 2) float_direct<format, kFloatPanels, 2>(panels, x, columns, out);
+  if (tokens == 3) float_direct<format, kFloatPanels, 3>(panels, x, columns, out);
+  if (tokens == 4) float_direct<format, kFloatPanels, 4>(panels, x, columns, out);
+  return tokens <= 4;
+}
+
+void float_strip(MatrixFormat format, const uint8_t* const* panels, int count, const float* x, int64_t tokens,
+                 int64_t columns, float* strip, float* out) {
+  if (format == MatrixFormat::kF16 && float_few<MatrixFormat::kF16>(panels, count, x, tokens, columns, out))
+    return;
+  if (format == MatrixFormat::kBF16 && float_few<MatrixFormat::kBF16>(panels, count, x, tokens, columns, out))
+    return;
+  if (format == MatrixFormat::kF32 && float_few<MatrixFormat::kF32>(panels, count, x, tokens, columns, out))
+    return;
+  float_blocked(format, panels, count, x, tokens, columns, strip, out);
+}
+
+// strip[panel][token][16] to rows of the target, leaving out a last panel's padding.
+void store_strip(const float* strip, int64_t first_panel, int count, int64_t tokens, int64_t rows,
+                 float* out) {
+  for (int64_t t = 0; t < tokens; t++) {
+    for (int p = 0; p < count; p++) {
+      const int64_t row = (first_panel + p) * kPanelRows;
+      const float* from = strip + (p * tokens + t) * kPanelRows;
+      if (rows - row >= kPanelRows) {
+        __builtin_memcpy(out + t * rows + row, from, kPanelRows * sizeof(float));
+      } else {
+        __builtin_memcpy(out + t * rows + row, from, static_cast<size_t>(rows - row) * sizeof(float));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int64_t matmul_tasks(const MatmulArgs& args) {
+  return (args.tokens + kTokenBlock - 1) / kTokenBlock * block_tasks(args);
+}
+
+// Tasks run through every panel for one block of tokens before the next block, so the activations stay in the
+// caches; the weights of one matrix mostly stay in the last level between blocks.
+void matmul(const MatmulArgs& args, int64_t task, float* scratch) {
+  const int64_t per_block = block_tasks(args), first_token = task / per_block * kTokenBlock;
+  int64_t piece = task % per_block;
+  const MatmulTarget* target = args.targets;
+  for (; piece >= target_tasks(args, target->weight); target++) piece -= target_tasks(args, target->weight);
+
+  const PackedMatrix& weight = target->weight;
+  const int64_t tokens = args.tokens - first_token < kTokenBlock ? args.tokens - first_token : kTokenBlock;
+  const int64_t tiles = args.columns / kTileColumns, offset = first_token * tiles;
+  const TokenBlock block = {args.acts.q + offset * kTileColumns,
+                            args.acts.scale + offset,
+                            args.acts.sum + offset,
+                            args.acts.scaled_sum + offset,
+                            tokens,
+                            tiles};
+  const Int8Strip int8 = args.int8 ? int8_strip_of(weight.format) : nullptr;
+  const int64_t bytes = panel_bytes(weight.format, args.columns), step = panels_per_task(args, weight);
+  const int64_t end =
+      (piece + 1) * step < panel_count(weight.rows) ? (piece + 1) * step : panel_count(weight.rows);
+  const int width = int8 != nullptr ? kStripPanels : kFloatPanels;
+  for (int64_t first = piece * step; first < end; first += width) {
+    const int count = static_cast<int>(end - first < width ? end - first : width);
+    const uint8_t* panels[kMaxStrip];
+    for (int p = 0; p < count; p++) panels[p] = weight.panels + (first + p) * bytes;
+    if (int8 != nullptr) {
+      int8(panels, count, block, scratch);
+    } else {
+      float_strip(weight.format, panels, count, args.x + first_token * args.columns, tokens, args.columns,
+                  scratch + kOutFloats, scratch);
+    }
+    store_strip(scratch, first, count, tokens, weight.rows, target->out + first_token * weight.rows);
+  }
+}
+
+}  // namespace gs::GS_ISA

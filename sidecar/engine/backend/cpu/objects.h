@@ -1,0 +1,43 @@
+// What lives on the device: packed matrices, vectors, activations, KV arenas.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "kernels/kernels.h"
+#include "memory.h"
+
+namespace gs {
+
+struct MatrixObject {
+  Region panels;
+  MatrixFormat format;
+  int64_t rows, columns;
+
+  PackedMatrix packed() const { return {panels.data(), format, rows, columns}; }
+};
+
+struct VectorObject {
+  Region values;
+  int64_t length;
+
+  const float* data() const { return reinterpret_cast<const float*>(values.data()); }
+};
+
+struct ActivationObject {
+  Region values;
+  int64_t tokens, width;
+
+  float* data() const { return reinterpret_cast<float*>(values.data()); }
+};
+
+// `pages` pages; each holds, for every layer, K and V of kPagePositions positions for every KV head
+// (kv_layout.h).
+struct KvArenaObject {
+  Region memory;
+  int64_t layers, kv_heads, head_dim, pages;
+
+  size_t layer_elements() const { return static_cast<size_t>(2 * kPagePositions * kv_heads * head_dim); }
+  size_t page_elements() const { return layer_elements() * static_cast<size_t>(layers); }
+};
+
+}  // namespace gs

@@ -1,0 +1,233 @@
+#include "program.h"
+
+#include <cmath>
+#include <string>
+
+namespace gs {
+namespace {
+
+// The numbers of cpu-pass.ts.
+enum class OpCode : int { kEmbed = 1, kRmsNorm, kMatmul, kRope, kKvWrite, kAttention, kGeluMul, kAdd };
+
+constexpr int64_t kMaxPosition = int64_t{1} << 24;
+constexpr int64_t kMaxInteger = int64_t{1} << 52;
+
+void require(bool holds, const char* message) {
+  if (!holds) throw RangeError(std::string("Bad operation list: ") + message + ".");
+}
+
+class Decoder {
+ public:
+  Decoder(const double* words, size_t count, Objects& objects, bool int8)
+      : next_(words), end_(words + count), objects_(objects), int8_(int8) {}
+
+  Program run() {
+    while (next_ != end_) decode_op();
+    return std::move(program_);
+  }
+
+ private:
+  double number() {
+    require(next_ != end_, "it ends inside an operation");
+    return *next_++;
+  }
+
+  float finite() {
+    const auto value = static_cast<float>(number());
+    require(std::isfinite(value), "a factor is not finite");
+    return value;
+  }
+
+  int64_t integer(int64_t least, int64_t most) {
+    const double value = number();
+    require(value >= static_cast<double>(least) && value <= static_cast<double>(most) &&
+                value == std::floor(value),
+            "an integer is out of range");
+    return static_cast<int64_t>(value);
+  }
+
+  template <class Object>
+  Object& object(HandleTable<Object>& table) {
+    const auto& found = table.get(integer(0, kMaxInteger));
+    program_.kept.push_back(found);
+    return *found;
+  }
+
+  ActivationObject& activation() { return object(objects_.activations); }
+
+  int64_t tokens(const ActivationObject& fits) { return integer(1, fits.tokens); }
+
+  // A list of int32 in [0, limit), preceded by its length.
+  std::vector<int32_t> list(int64_t limit) {
+    const int64_t length = integer(1, end_ - next_);
+    std::vector<int32_t> values;
+    values.reserve(static_cast<size_t>(length));
+    for (int64_t i = 0; i < length; i++) values.push_back(static_cast<int32_t>(integer(0, limit - 1)));
+    return values;
+  }
+
+  void decode_op() {
+    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kAdd)))) {
+      case OpCode::kEmbed:
+        return embed();
+      case OpCode::kRmsNorm:
+        return rms_norm();
+      case OpCode::kMatmul:
+        return matmul();
+      case OpCode::kRope:
+        return rope();
+      case OpCode::kKvWrite:
+        return kv_write();
+      case OpCode::kAttention:
+        return attention();
+      case OpCode::kGeluMul:
+        return gelu_mul();
+      case OpCode::kAdd:
+        return add();
+    }
+  }
+
+  void embed() {
+    const ActivationObject& out = activation();
+    const MatrixObject& table = object(objects_.matrices);
+    const float scale = finite();
+    EmbedOp op;
+    op.ids = list(table.rows);
+    const auto count = static_cast<int64_t>(op.ids.size());
+    require(count <= out.tokens && out.width == table.columns, "embed: the output does not fit");
+    op.args = {table.packed(), nullptr, out.data(), count, scale};
+    program_.ops.emplace_back(std::move(op));
+  }
+
+  // Rows of weight.length, `heads` of them in each row of x; heads is 1 for a whole-row norm.
+  void rms_norm() {
+    const ActivationObject& out = activation();
+    const ActivationObject& x = activation();
+    const VectorObject& weight = object(objects_.vectors);
+    const int64_t count = tokens(x), heads = integer(1, x.width);
+    const float eps = finite();
+    require(x.width == heads * weight.length && out.width == x.width && count <= out.tokens,
+            "rmsNorm: widths do not agree");
+    program_.ops.emplace_back(
+        RmsNormArgs{x.data(), weight.data(), out.data(), count * heads, weight.length, eps});
+  }
+
+  void matmul() {
+    const ActivationObject& x = activation();
+    const int64_t count = tokens(x), first = integer(0, x.tokens - count), targets = integer(1, 64);
+    MatmulOp op;
+    for (int64_t i = 0; i < targets; i++) {
+      const MatrixObject& weight = object(objects_.matrices);
+      const ActivationObject& out = activation();
+      require(weight.columns == x.width, "matmul: the matrix has another number of columns than the input");
+      require(weight.rows == out.width && count <= out.tokens, "matmul: the output does not fit");
+      require(out.data() != x.data(), "matmul: the output is the input");
+      op.targets.push_back({weight.packed(), out.data()});
+    }
+    op.args = {x.data() + first * x.width, {}, int8_, count, x.width, nullptr, targets};
+    program_.ops.emplace_back(std::move(op));
+  }
+
+  void rope() {
+    const ActivationObject& x = activation();
+    const int64_t count = tokens(x), heads = integer(1, x.width), head_dim = integer(2, x.width);
+    const int64_t position = integer(0, kMaxPosition - count);
+    const double base = number(), factor = number();
+    require(head_dim % 2 == 0 && heads * head_dim == x.width, "rope: heads do not fill the row");
+    require(std::isfinite(base) && base > 0 && std::isfinite(factor) && factor > 0,
+            "rope: bad base or factor");
+    auto& frequencies = objects_.frequencies[{head_dim, base, factor}];
+    if (frequencies == nullptr) {
+      std::vector<float> values;
+      for (int64_t i = 0; i < head_dim / 2; i++) {
+        const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(head_dim);
+        values.push_back(static_cast<float>(std::pow(base, exponent) / factor));
+      }
+      frequencies = std::make_shared<const std::vector<float>>(std::move(values));
+    }
+    program_.kept.push_back(frequencies);
+    program_.ops.emplace_back(RopeArgs{x.data(), count, heads, head_dim, position, frequencies->data()});
+  }
+
+  KvArgs kv(int64_t layer, const KvArenaObject& arena) {
+    require(layer < arena.layers, "the KV arena has fewer layers");
+    return {reinterpret_cast<uint16_t*>(arena.memory.data()),
+            arena.page_elements(),
+            arena.layer_elements() * static_cast<size_t>(layer),
+            nullptr,
+            0,
+            arena.kv_heads,
+            arena.head_dim};
+  }
+
+  void kv_write() {
+    const KvArenaObject& arena = object(objects_.arenas);
+    const int64_t layer = integer(0, arena.layers - 1);
+    const ActivationObject& k = activation();
+    const ActivationObject& v = activation();
+    const int64_t count = tokens(k), position = integer(0, kMaxPosition - count);
+    KvWriteOp op;
+    op.page_table = list(arena.pages);
+    require(k.width == arena.kv_heads * arena.head_dim && v.width == k.width && count <= v.tokens,
+            "kvWrite: widths do not agree");
+    require(count <= static_cast<int64_t>(op.page_table.size()) * kPagePositions,
+            "kvWrite: more tokens than the page table holds");
+    op.args = {kv(layer, arena), k.data(), v.data(), position, count};
+    program_.ops.emplace_back(std::move(op));
+  }
+
+  void attention() {
+    const ActivationObject& out = activation();
+    const ActivationObject& q = activation();
+    const KvArenaObject& arena = object(objects_.arenas);
+    const int64_t layer = integer(0, arena.layers - 1), count = tokens(q);
+    const int64_t position = integer(0, kMaxPosition - count), heads = integer(1, q.width);
+    const int64_t window = integer(0, kMaxPosition);
+    const float scale = finite();
+    AttentionOp op;
+    op.page_table = list(arena.pages);
+    require(heads % arena.kv_heads == 0, "attention: query heads are no multiple of the KV heads");
+    require(q.width == heads * arena.head_dim && out.width == q.width && count <= out.tokens &&
+                out.data() != q.data(),
+            "attention: widths do not agree");
+    // What the oldest token sees must still be there: the last span positions live in distinct slots.
+    const int64_t end = position + count;
+    const int64_t span = window == 0 || window + count - 1 > end ? end : window + count - 1;
+    require(span <= static_cast<int64_t>(op.page_table.size()) * kPagePositions,
+            "attention: the page table is shorter than what the tokens attend to");
+    op.args = {kv(layer, arena), q.data(), out.data(), position, count, heads, window, scale, nullptr};
+    program_.ops.emplace_back(std::move(op));
+  }
+
+  void gelu_mul() {
+    const ActivationObject& out = activation();
+    const ActivationObject& gate = activation();
+    const ActivationObject& up = activation();
+    const int64_t count = tokens(gate);
+    require(count <= up.tokens && count <= out.tokens && up.width == gate.width && out.width == gate.width,
+            "geluMul: shapes do not agree");
+    program_.ops.emplace_back(GeluMulArgs{gate.data(), up.data(), out.data(), count * gate.width});
+  }
+
+  void add() {
+    const ActivationObject& out = activation();
+    const ActivationObject& x = activation();
+    const int64_t count = tokens(x);
+    require(count <= out.tokens && out.width == x.width, "add: shapes do not agree");
+    program_.ops.emplace_back(AddArgs{out.data(), x.data(), count * x.width});
+  }
+
+  const double* next_;
+  const double* end_;
+  Objects& objects_;
+  bool int8_;
+  Program program_;
+};
+
+}  // namespace
+
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8) {
+  return Decoder(words, count, objects, int8).run();
+}
+
+}  // namespace gs

@@ -1,0 +1,61 @@
+// A recorded pass: the flat list of numbers that cpu-pass.ts writes, checked and turned into kernel
+// arguments.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <tuple>
+#include <variant>
+#include <vector>
+
+#include "handles.h"
+#include "kernels/kernels.h"
+#include "objects.h"
+
+namespace gs {
+
+struct Objects {
+  HandleTable<MatrixObject> matrices{"matrix"};
+  HandleTable<VectorObject> vectors{"vector"};
+  HandleTable<ActivationObject> activations{"activation"};
+  HandleTable<KvArenaObject> arenas{"KV arena"};
+  // Inverse frequencies by (head size, base, factor).
+  std::map<std::tuple<int64_t, double, double>, std::shared_ptr<const std::vector<float>>> frequencies;
+};
+
+struct MatmulOp {
+  MatmulArgs args;
+  std::vector<MatmulTarget> targets;
+};
+
+struct EmbedOp {
+  EmbedArgs args;
+  std::vector<int32_t> ids;
+};
+
+struct KvWriteOp {
+  KvWriteArgs args;
+  std::vector<int32_t> page_table;
+};
+
+struct AttentionOp {
+  AttentionArgs args;
+  std::vector<int32_t> page_table;
+};
+
+using Op =
+    std::variant<EmbedOp, RmsNormArgs, MatmulOp, RopeArgs, KvWriteOp, AttentionOp, GeluMulArgs, AddArgs>;
+
+// Pointers inside `ops` point into objects that `kept` keeps alive, and into the ops' own vectors: the vector
+// of ops is filled before any pointer is taken by the runner, which calls bind on each.
+struct Program {
+  std::vector<Op> ops;
+  std::vector<std::shared_ptr<const void>> kept;
+};
+
+// Reads `count` numbers. Every handle, length, range and position is checked again here, although cpu-pass.ts
+// has done so: the list comes from outside. Throws RangeError.
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8);
+
+}  // namespace gs
