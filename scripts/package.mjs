@@ -29,7 +29,8 @@ run('esbuild.mjs', '--production');
 for (const folder of ['out', 'build']) mkdirSync(join(root, folder), { recursive: true });
 for (const target of values.target) {
   run('scripts/build-native.mjs', '--target', target);
-  if (!existsSync(join(root, 'dist', 'native', target, 'engine.node'))) fail(`There is no addon for ${target}.`);
+  if (!existsSync(join(root, 'dist', 'native', target, 'engine.node')))
+    fail(`There is no addon for ${target}.`);
   const packagePath = join(root, 'out', `${name}-${target}-${version}.vsix`);
   const ignoreFile = join(root, 'build', `vscodeignore-${target}`);
   writeFileSync(ignoreFile, shipped.replace(anyAddon, `!dist/native/${target}/engine.node`));
