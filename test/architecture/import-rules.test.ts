@@ -55,6 +55,9 @@ test('1: vscode only in extension/, the LSP server library only in sidecar/serve
   );
 });
 
+/** The chat's messages and its pure reducer, which host and page both run. */
+const SHARED_WITH_PAGE = ['webview/messages.ts', 'webview/state.ts'];
+
 test('2: protocol imports nothing of ours; extension and webview reach the sidecar only through it', () => {
   assert.deepEqual(
     edges((f, t) => within(f.path, 'sidecar/protocol/') && !within(t, 'sidecar/protocol/'), 'imports'),
