@@ -4,7 +4,7 @@
  *
  *   node esbuild.mjs [--watch] [--production]
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
@@ -86,7 +86,6 @@ function copyIcons() {
   for (const name of ['codicon.css', 'codicon.ttf']) copyFileSync(join(icons, name), join(target, name));
 }
 
-if (!watch) rmSync(join(root, 'dist'), { recursive: true, force: true });
 copyIcons();
 const present = Object.entries(bundles).filter(([entry]) => existsSync(join(root, entry)));
 for (const [entry, options] of present) {

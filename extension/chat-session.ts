@@ -10,12 +10,11 @@ import {
   type ChatState,
   completedTurns,
   type Failure,
-  INITIAL_STATE,
   isBusy,
   lastQuestion,
-  type Message,
   reduce,
-  restoredMessages,
+  restoredState,
+  type SavedChat,
 } from '../webview/state.ts';
 
 /** A stopped answer is closed after this time even if the sidecar says nothing; it promises 250 ms. */
@@ -25,8 +24,8 @@ export interface ChatSessionOptions {
   readonly chat: (params: ChatParams, signal: AbortSignal) => Promise<ChatResult>;
   readonly describeFailure: (error: unknown) => Failure;
   /** The conversation of the last session, as `save` got it. */
-  readonly saved: readonly Message[];
-  readonly save: (messages: readonly Message[]) => void;
+  readonly saved: SavedChat;
+  readonly save: (chat: SavedChat) => void;
   readonly onEvent: (event: ChatEvent) => void;
 }
 
@@ -37,7 +36,7 @@ export class ChatSession {
 
   constructor(options: ChatSessionOptions) {
     this.#options = options;
-    this.#state = { ...INITIAL_STATE, messages: restoredMessages(options.saved) };
+    this.#state = restoredState(options.saved);
   }
 
   get state(): ChatState {
@@ -78,7 +77,7 @@ export class ChatSession {
     this.#running?.abort.abort();
     this.#running = null;
     this.dispatch({ type: 'cleared' });
-    this.#options.save([]);
+    this.#save();
   }
 
   progressed(progress: ChatProgress): void {
@@ -89,12 +88,17 @@ export class ChatSession {
     this.dispatch({ type: 'streamed', requestId: delta.requestId, text: delta.text });
   }
 
+  #save(): void {
+    const { messages, promptUse } = this.#state;
+    this.#options.save({ messages, promptUse });
+  }
+
   async #run(start: (requestId: string) => ChatEvent, question: string): Promise<void> {
     const running = { requestId: randomUUID(), abort: new AbortController() };
     const { requestId } = running;
     this.#running = running;
     this.dispatch(start(requestId));
-    this.#options.save(this.#state.messages);
+    this.#save();
     const { folder, trusted } = this.#state.workspace;
     const params: ChatParams = {
       requestId,
@@ -110,6 +114,6 @@ export class ChatSession {
     }
     if (this.#running !== running) return;
     this.#running = null;
-    this.#options.save(this.#state.messages);
+    this.#save();
   }
 }

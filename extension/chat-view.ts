@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
 import type { HostMessage, PageRequest } from '../webview/messages.ts';
-import type { FixAction, Message, Workspace } from '../webview/state.ts';
+import type { FixAction, SavedChat, Workspace } from '../webview/state.ts';
 import { chatPage } from './chat-page.ts';
 import { ChatSession } from './chat-session.ts';
 import type { SidecarClient } from './client.ts';
@@ -13,7 +13,7 @@ import { modelFailure, requestFailure } from './failure.ts';
 import { parsePageMessage } from './page-message.ts';
 
 const VIEW_ID = 'gemmaSidecar.chat';
-const SAVED_MESSAGES = 'chat.messages';
+const SAVED_CHAT = 'chat';
 
 const { t } = vscode.l10n;
 
@@ -43,8 +43,8 @@ class ChatView implements vscode.WebviewViewProvider {
     this.session = new ChatSession({
       chat: (params, signal) => client.chat(params, signal),
       describeFailure: (error) => requestFailure(error, t),
-      saved: context.workspaceState.get<readonly Message[]>(SAVED_MESSAGES, []),
-      save: (messages) => void context.workspaceState.update(SAVED_MESSAGES, messages),
+      saved: context.workspaceState.get<SavedChat>(SAVED_CHAT, { messages: [], promptUse: null }),
+      save: (chat) => void context.workspaceState.update(SAVED_CHAT, chat),
       onEvent: (event) => this.#post({ type: 'event', event }),
     });
     this.workspaceChanged();

@@ -23,7 +23,7 @@ export function requestFailure(error: unknown, t: Translate): Failure {
   if (error instanceof SidecarExitedError) {
     return {
       message: t(
-        'The sidecar stopped while it was answering: {0}. It is started again by itself.',
+        'The sidecar stopped while it was answering ({0}). It is being started again.',
         error.message,
       ),
       fixes: ['retry', 'show-log'],

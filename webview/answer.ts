@@ -42,8 +42,9 @@ export class GemmaAnswer extends LitElement {
     `;
   }
 
-  #footer(): TemplateResult {
-    const { text, speed } = this.message;
+  #footer(): TemplateResult | typeof nothing {
+    const { text, speed, failure } = this.message;
+    if (text === '' && (failure !== undefined || !this.last)) return nothing;
     return html`
       <footer>
         ${
@@ -61,7 +62,7 @@ export class GemmaAnswer extends LitElement {
               </button>`
         }
         ${
-          this.last
+          this.last && failure === undefined
             ? html`<button
                 class="icon-button"
                 type="button"
@@ -163,6 +164,10 @@ export class GemmaAnswer extends LitElement {
         padding: 2px 12px;
         border-inline-start: 3px solid var(--vscode-textBlockQuote-border);
         color: var(--vscode-descriptionForeground);
+      }
+
+      blockquote > :last-child {
+        margin-bottom: 0;
       }
 
       hr {

@@ -46,6 +46,8 @@ export class GemmaChat extends LitElement {
   /** The newest state; drawn at most once a frame. */
   #latest: ChatState = INITIAL_STATE;
   #frame = 0;
+  #scrollTop = 0;
+  readonly #growth = new ResizeObserver(() => this.#follow());
   #noticeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
@@ -94,7 +96,10 @@ export class GemmaChat extends LitElement {
   }
 
   override updated(changed: PropertyValues<this>): void {
-    if (changed.has('state') && this.following) this.#scrollToEnd();
+    if (!changed.has('state')) return;
+    const conversation = this.renderRoot.querySelector('.conversation');
+    if (conversation !== null) this.#growth.observe(conversation);
+    else this.following = true;
   }
 
   #start(): TemplateResult {
@@ -171,20 +176,20 @@ export class GemmaChat extends LitElement {
   #scrolled(event: Event): void {
     if (!(event.target instanceof HTMLElement)) return;
     const { scrollHeight, scrollTop, clientHeight } = event.target;
-    this.following = scrollHeight - scrollTop - clientHeight < FOLLOW_DISTANCE_PX;
+    // Text that grows also moves the end away; only a move upwards is the person's.
+    if (scrollTop < this.#scrollTop) this.following = false;
+    if (scrollHeight - scrollTop - clientHeight < FOLLOW_DISTANCE_PX) this.following = true;
+    this.#scrollTop = scrollTop;
   }
 
   #toEnd(): void {
     this.following = true;
-    this.#scrollToEnd();
+    this.#follow();
   }
 
-  #scrollToEnd(): void {
-    // Children draw after this element; by the next frame they have their height.
-    requestAnimationFrame(() => {
-      const scroller = this.renderRoot.querySelector('.scroller');
-      if (scroller !== null && this.following) scroller.scrollTop = scroller.scrollHeight;
-    });
+  #follow(): void {
+    const scroller = this.renderRoot.querySelector('.scroller');
+    if (scroller !== null && this.following) scroller.scrollTop = scroller.scrollHeight;
   }
 
   #key(event: KeyboardEvent): void {

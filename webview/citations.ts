@@ -8,10 +8,15 @@ export interface Citation {
 
 export type Piece = { readonly text: string; readonly citation?: Citation };
 
-// A path: at least a file name with an extension that starts with a letter, or a slash and a name. It must not follow
-// a character that makes it the tail of something else, such as an address.
-const CITATION =
-  /(?<![\w/:@.\\-])(?<path>(?:[\w@.+()[\]-]+\/)*(?:[\w@+-][\w@.+()[\]-]*\.[A-Za-z]\w{0,11}|(?<=\/)[\w.+-]+|Makefile|Dockerfile|LICENSE))(?::|#L|, lines? )(?<line>[1-9]\d{0,6})(?:-L?(?<end>[1-9]\d{0,6}))?(?![\w.]*\w\/)/g;
+// A name may hold balanced brackets, as routes of web frameworks do: `app/(shop)/[id].ts`.
+const NAME = String.raw`@?(?:[\w.+-]|\([\w-]+\)|\[[\w.-]+\])+`;
+// The last part of a path needs an extension that starts with a letter, or a folder before it, or a well-known name.
+const FILE = String.raw`(?:(?:${NAME}\/)+${NAME}|${NAME}\.[A-Za-z]\w{0,11}|Makefile|Dockerfile|LICENSE)`;
+// It must not follow a character that makes it the tail of something else, such as an address.
+const CITATION = new RegExp(
+  String.raw`(?<![\w/:@.\\-])(?<path>${FILE})(?::|#L|, lines? )(?<line>[1-9]\d{0,6})(?:-L?(?<end>[1-9]\d{0,6}))?(?![\w/])`,
+  'g',
+);
 
 /** The text cut into plain pieces and citations, in order; joined, they are the text again. */
 export function splitCitations(text: string): Piece[] {

@@ -156,6 +156,8 @@ export class GemmaComposer extends LitElement {
       }
 
       .frame {
+        /* The meter's panel is placed over it. */
+        position: relative;
         border: 1px solid var(--vscode-input-border, var(--vscode-contrastBorder, var(--vscode-widget-border, transparent)));
         border-radius: 8px;
         background: var(--vscode-input-background);
@@ -177,6 +179,10 @@ export class GemmaComposer extends LitElement {
         font: inherit;
         line-height: 1.45;
         resize: none;
+      }
+
+      textarea:focus-visible {
+        outline: none;
       }
 
       textarea::placeholder {

@@ -80,7 +80,7 @@ export class GemmaEmptyState extends LitElement {
       }
 
       h2 {
-        margin: 12px 0 4px;
+        margin: 12px 0 6px;
         font-size: 1.3em;
         font-weight: 600;
         overflow-wrap: anywhere;

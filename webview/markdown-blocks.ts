@@ -1,6 +1,6 @@
 /**
- * Streamed Markdown as a list of blocks. Only the last block can still change, so all before it are drawn once and
- * kept: that is why a long answer neither flickers nor slows down.
+ * Streamed Markdown as a list of blocks. Only the last two can still change (the `2` after a list becomes its next item
+ * when its dot arrives), so all before them are drawn once and kept: a long answer neither flickers nor slows down.
  */
 
 import MarkdownIt from 'markdown-it';
@@ -28,11 +28,10 @@ export class BlockStream {
     this.#text = text;
     const rest = text.slice(this.#offset);
     const found = splitBlocks(rest);
-    const last = found.at(-1);
-    if (last === undefined) return [...this.#settled];
-    for (const { block } of found.slice(0, -1)) this.#settled.push(block);
-    this.#offset += last.start;
-    return [...this.#settled, last.block];
+    const open = found.splice(-2);
+    for (const { block } of found) this.#settled.push(block);
+    this.#offset += open[0]?.start ?? 0;
+    return [...this.#settled, ...open.map(({ block }) => block)];
   }
 }
 
@@ -51,11 +50,16 @@ function splitBlocks(text: string): PlacedBlock[] {
     const source = text.slice(start, lines[token.map[1]] ?? text.length);
     const block: Block =
       token.type === 'fence'
-        ? { kind: 'code', language: token.info.trim().split(/\s+/)[0] ?? '', code: token.content }
+        ? { kind: 'code', language: languageOf(token.info, source), code: token.content }
         : { kind: 'prose', source };
     blocks.push({ block, start });
   }
   return blocks;
+}
+
+/** Until its line has ended, the name of a language may be half of one. */
+function languageOf(info: string, source: string): string {
+  return source.includes('\n') ? (info.trim().split(/\s+/)[0] ?? '') : '';
 }
 
 function lineOffsets(text: string): number[] {

@@ -72,6 +72,7 @@ export class GemmaReadingProgress extends LitElement {
 
       p {
         margin: 7px 0 0;
+        line-height: 1.45;
         font-variant-numeric: tabular-nums;
       }
     `,

@@ -201,11 +201,17 @@ export function completedTurns(messages: readonly Message[]): { role: 'user' | '
   return turns;
 }
 
-/** A conversation as it is after a restart: whatever was streaming has been cut off. */
-export function restoredMessages(messages: readonly Message[]): Message[] {
-  return messages.map((message) =>
-    message.role === 'model' && message.end === 'streaming' ? { ...message, end: 'stopped' } : message,
+/** What outlives a restart of the editor. */
+export type SavedChat = Pick<ChatState, 'messages' | 'promptUse'>;
+
+/** The first state with a saved chat: whatever was streaming has been cut off. */
+export function restoredState({ messages, promptUse }: SavedChat): ChatState {
+  const ended = messages.map((message) =>
+    message.role === 'model' && message.end === 'streaming'
+      ? { ...message, end: 'stopped' as const }
+      : message,
   );
+  return { ...INITIAL_STATE, messages: ended, promptUse };
 }
 
 export function lastQuestion(state: ChatState): string | null {

@@ -36,7 +36,7 @@ export class GemmaTokenMeter extends LitElement {
     const parts = meterParts(tokenUse);
     const percent = Math.round(usedFraction(tokenUse) * 100);
     return html`
-      ${this.open ? this.#panel(parts) : nothing}
+      ${this.open ? this.#panel(parts, percent) : nothing}
       <button
         class="meter"
         type="button"
@@ -47,7 +47,7 @@ export class GemmaTokenMeter extends LitElement {
         @click=${this.#toggle}
       >
         ${bar(parts, tokenUse.contextLength)}
-        <span>${percent} % of ${tokenCapacity(tokenUse.contextLength)}</span>
+        <span>${percent} %</span>
       </button>
     `;
   }
@@ -63,13 +63,13 @@ export class GemmaTokenMeter extends LitElement {
     void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>('.meter')?.focus());
   }
 
-  #panel(parts: readonly MeterPart[]): TemplateResult {
+  #panel(parts: readonly MeterPart[], percent: number): TemplateResult {
     const { tokenUse } = this.use;
     return html`
       <section class="panel" role="dialog" aria-label="What fills the context" @keydown=${this.#close}>
         <header>
           <strong>Context</strong>
-          <span class="quiet">${counted(tokenUse.contextLength, 'token')}</span>
+          <span class="quiet">${percent} % of ${tokenCapacity(tokenUse.contextLength)} tokens</span>
           <button class="icon-button" type="button" title="Close" aria-label="Close" @click=${this.#toggle}>
             ${icon('close')}
           </button>
@@ -113,7 +113,6 @@ export class GemmaTokenMeter extends LitElement {
     sharedStyles,
     css`
       :host {
-        position: relative;
         display: block;
       }
 
@@ -156,7 +155,7 @@ export class GemmaTokenMeter extends LitElement {
       }
 
       .reserved {
-        --part: var(--vscode-charts-orange);
+        --part: var(--vscode-charts-yellow);
       }
 
       .free {
@@ -169,9 +168,10 @@ export class GemmaTokenMeter extends LitElement {
 
       .panel {
         position: absolute;
-        inset: auto 0 calc(100% + 8px) auto;
+        inset: auto -1px calc(100% + 6px) -1px;
         z-index: 2;
-        width: min(320px, calc(100vw - 32px));
+        max-width: 380px;
+        margin-inline-start: auto;
         padding: 10px 12px 12px;
         border: 1px solid var(--vscode-contrastBorder, var(--vscode-widget-border));
         border-radius: 8px;

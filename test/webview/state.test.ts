@@ -9,7 +9,7 @@ import {
   INITIAL_STATE,
   isBusy,
   reduce,
-  restoredMessages,
+  restoredState,
 } from '../../webview/state.ts';
 
 const TOKEN_USE = { contextLength: 8192, repository: 5000, conversation: 40, reserved: 1024 };
@@ -153,10 +153,8 @@ describe('the conversation', () => {
   });
 
   it('comes back from a restart with its open answer marked as stopped', () => {
-    const restored = restoredMessages(
-      stateAfter(ASKED, { type: 'streamed', requestId: 'r1', text: 'In' }).messages,
-    );
-    const answer = restored.at(-1);
+    const restored = restoredState(stateAfter(ASKED, { type: 'streamed', requestId: 'r1', text: 'In' }));
+    const answer = restored.messages.at(-1);
     assert.equal(answer?.role === 'model' && answer.end, 'stopped');
   });
 });

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ChatSession } from '../../extension/chat-session.ts';
+import type { ChatParams, ChatResult } from '../../sidecar/protocol/methods.ts';
+import { activity, type ChatEvent, type SavedChat } from '../../webview/state.ts';
+
+const TOKEN_USE = { contextLength: 8192, repository: 0, conversation: 40, reserved: 1024 };
+
+function result(requestId: string, text: string): ChatResult {
+  return {
+    requestId,
+    text,
+    stopReason: 'end',
+    promptTokens: 10,
+    cachedTokens: 0,
+    generatedTokens: 2,
+    prefillMs: 1,
+    decodeMs: 1,
+    tokenUse: TOKEN_USE,
+    files: [],
+    leftOut: [],
+    citations: [],
+    notes: [],
+  };
+}
+
+interface Setting {
+  readonly session: ChatSession;
+  readonly asked: ChatParams[];
+  readonly events: ChatEvent[];
+  readonly saved: SavedChat[];
+}
+
+function setting(chat: (params: ChatParams, signal: AbortSignal) => Promise<ChatResult>): Setting {
+  const asked: ChatParams[] = [];
+  const events: ChatEvent[] = [];
+  const saved: SavedChat[] = [];
+  const session = new ChatSession({
+    chat: (params, signal) => {
+      asked.push(params);
+      return chat(params, signal);
+    },
+    describeFailure: (error) => ({ message: String(error), fixes: ['retry'] }),
+    saved: { messages: [], promptUse: null },
+    save: (state) => saved.push(state),
+    onEvent: (event) => events.push(event),
+  });
+  return { session, asked, events, saved };
+}
+
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+}
+
+describe('a chat session', () => {
+  it('sends the conversation with each question and saves it', async () => {
+    const { session, asked, saved } = setting(async ({ requestId, turns }) =>
+      result(requestId, `${turns.length}`),
+    );
+    session.dispatch({ type: 'workspace-changed', workspace: { folder: 'shop', trusted: true } });
+    await session.ask('One?');
+    await session.ask('Two?');
+    assert.deepEqual(
+      asked[1]?.turns.map((turn) => turn.text),
+      ['One?', '1', 'Two?'],
+    );
+    assert.equal(asked[1]?.useRepository, true);
+    assert.deepEqual(saved.at(-1)?.messages, session.state.messages);
+  });
+
+  it('does not read the repository of a workspace that is not trusted', async () => {
+    const { session, asked } = setting(async ({ requestId }) => result(requestId, 'x'));
+    session.dispatch({ type: 'workspace-changed', workspace: { folder: 'shop', trusted: false } });
+    await session.ask('One?');
+    assert.equal(asked[0]?.useRepository, false);
+  });
+
+  it('asks the same question again, without the answer it replaces', async () => {
+    const { session, asked } = setting(async ({ requestId }) => result(requestId, 'x'));
+    await session.ask('One?');
+    await session.regenerate();
+    assert.deepEqual(asked[1]?.turns, asked[0]?.turns);
+    assert.equal(session.state.messages.length, 2);
+  });
+
+  it('refuses a second question while it answers', async () => {
+    const { session } = setting((_, signal) => untilAborted(signal));
+    const first = session.ask('One?');
+    await assert.rejects(session.ask('Two?'), /under way/);
+    session.stop();
+    await first;
+  });
+
+  it('keeps the streamed text when it is stopped', async () => {
+    const { session, asked } = setting((_, signal) => untilAborted(signal));
+    const first = session.ask('One?');
+    session.streamed({ requestId: asked[0]?.requestId ?? '', text: 'In src' });
+    session.stop();
+    await first;
+    const answer = session.state.messages.at(-1);
+    assert.equal(answer?.text, 'In src');
+    assert.equal(answer?.role === 'model' && answer.end, 'stopped');
+    assert.equal(activity(session.state), 'idle');
+  });
+
+  it('shows why a question failed, and answers the next one', async () => {
+    let healthy = false;
+    const { session } = setting(async ({ requestId }) => {
+      if (!healthy) throw new Error('no');
+      return result(requestId, 'yes');
+    });
+    await session.ask('One?');
+    assert.equal(activity(session.state), 'error');
+    healthy = true;
+    await session.regenerate();
+    assert.equal(session.state.messages.at(-1)?.text, 'yes');
+  });
+
+  it('forgets an answer under way when a new chat begins', async () => {
+    const { session, saved } = setting((_, signal) => untilAborted(signal));
+    const first = session.ask('One?');
+    session.clear();
+    await first;
+    assert.deepEqual(session.state.messages, []);
+    assert.deepEqual(saved.at(-1)?.messages, []);
+  });
+});

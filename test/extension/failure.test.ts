@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  crashFailure,
+  modelFailure,
+  requestFailure,
+  SidecarExitedError,
+  type Translate,
+} from '../../extension/failure.ts';
+import { ErrorCode } from '../../sidecar/protocol/errors.ts';
+
+const t: Translate = (message, ...args) =>
+  message.replace(/\{(\d)\}/g, (_, index) => String(args[Number(index)]));
+const KILLED = { code: null, signal: 'SIGKILL', lastLines: [] } as const;
+
+describe('a failure', () => {
+  it('with a sentence for a person shows it, with what to do', () => {
+    const error = Object.assign(new Error('Too little memory: 5 GiB needed.'), { code: ErrorCode.Memory });
+    assert.deepEqual(requestFailure(error, t), {
+      message: 'Too little memory: 5 GiB needed.',
+      fixes: ['open-settings', 'choose-model'],
+    });
+  });
+
+  it('of ours does not show its inside', () => {
+    const error = Object.assign(new Error('undefined is not a function'), { code: ErrorCode.Internal });
+    const failure = requestFailure(error, t);
+    assert.doesNotMatch(failure.message, /undefined/);
+    assert.deepEqual(failure.fixes, ['retry', 'show-log']);
+  });
+
+  it('by a crash says how the sidecar ended', () => {
+    assert.match(requestFailure(new SidecarExitedError(KILLED), t).message, /\(signal SIGKILL\)/);
+    assert.match(crashFailure(KILLED, t).message, /memory/);
+    assert.doesNotMatch(crashFailure({ code: 1, signal: null, lastLines: [] }, t).message, /memory/);
+  });
+
+  it('of the model offers the built-in one only where another was chosen', () => {
+    const status = { state: 'failed', error: 'Not a Gemma 3 model.' } as const;
+    assert.deepEqual(modelFailure(status, true, t)?.fixes, ['choose-model', 'use-built-in-model']);
+    assert.deepEqual(modelFailure(status, false, t)?.fixes, ['choose-model', 'show-log']);
+    assert.equal(modelFailure({ state: 'ready' }, true, t), null);
+  });
+});
