@@ -1,4 +1,5 @@
 /** A sidecar process whose engine follows a script: for tests that need no model. Arguments as for `serve`. */
+import { writeSync } from 'node:fs';
 import { serve } from '../../sidecar/server/serve.ts';
 import { scriptedEngine } from './scripted-engine.ts';
 
@@ -26,7 +27,8 @@ process.exitCode = await serve({
         gate: async () => {
           if (process.env['SCRIPTED_PRINT']) {
             console.log('a stray print');
-            process.stdout.write('another stray print');
+            // What printf in native code does.
+            writeSync(1, 'another stray print\n');
           }
           if (busy > 0) block(busy);
           await new Promise((resolve) => setTimeout(resolve, delay));
