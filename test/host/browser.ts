@@ -59,6 +59,29 @@ export class Workbench {
     }
   }
 
+  /** Opens a file of the workspace by name and puts the cursor into it. */
+  async openFile(name: string): Promise<void> {
+    await this.page.keyboard.press('Control+P');
+    await this.page.locator('.quick-input-widget input').first().fill(name);
+    await this.page.locator('.quick-input-list').getByRole('option', { name }).first().click();
+    await this.page.locator('.tabs-container .tab.active', { hasText: name }).waitFor();
+    await this.page.locator('.editor-instance .monaco-editor .view-line').first().click();
+  }
+
+  /** Chooses a colour theme by its name in the list. */
+  async chooseTheme(name: string): Promise<void> {
+    await this.command('Preferences: Color Theme');
+    const input = this.page.locator('.quick-input-widget input').first();
+    await input.fill(name);
+    await this.page.locator('.quick-input-list').getByRole('option', { name }).first().click();
+    await input.waitFor({ state: 'hidden' });
+  }
+
+  /** What the status bar says about the cursor, such as `Ln 7, Col 1`. */
+  async cursor(): Promise<string | null> {
+    return this.page.locator('[id="status.editor.selection"]').textContent();
+  }
+
   /** The inside of the only visible webview. */
   webview(): FrameLocator {
     return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
@@ -67,9 +90,4 @@ export class Workbench {
   async close(): Promise<void> {
     await this.#browser.close();
   }
-}
-
-/** What `payload` needs to load an extension from a folder. */
-export function developmentExtension(folder: string): Record<string, string> {
-  return { extensionDevelopmentPath: `vscode-remote://remote${folder}` };
 }

@@ -6,12 +6,25 @@ export interface ProcessInfo {
   readonly command: string;
 }
 
-/** Running sidecars that the editor started, by the arguments that it starts them with. Linux only: reads /proc. */
-export function runningSidecars(parent?: number): ProcessInfo[] {
-  return processes().filter(
-    (process) =>
-      process.command.includes('serve --protocol-fd') && (parent === undefined || process.parent === parent),
-  );
+/** Sidecars that `parent` started itself. Linux only, like the rest of this file: reads /proc. */
+export function childSidecars(parent: number): ProcessInfo[] {
+  return processes().filter((process) => isSidecar(process) && process.parent === parent);
+}
+
+/** Sidecars that `ancestor` started, itself or through others. */
+export function descendantSidecars(ancestor: number): ProcessInfo[] {
+  const all = processes();
+  const parents = new Map(all.map(({ pid, parent }) => [pid, parent]));
+  const descends = (pid: number): boolean => {
+    const parent = parents.get(pid);
+    return parent !== undefined && (parent === ancestor || descends(parent));
+  };
+  return all.filter((process) => isSidecar(process) && descends(process.pid));
+}
+
+/** By the arguments that the editor starts them with. */
+function isSidecar({ command }: ProcessInfo): boolean {
+  return command.includes('serve --protocol-fd');
 }
 
 function processes(): ProcessInfo[] {

@@ -14,6 +14,8 @@ const serverMain = fileURLToPath(
 export interface ServerOptions {
   /** User settings, written before the first page opens: later edits from outside are not noticed. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Settings of scope `machine`, which the editor takes from the machine that the server is on. */
+  readonly machineSettings?: Readonly<Record<string, unknown>>;
   /** Unlocks in-host tests; it also suppresses notification toasts, so scenarios run without it. */
   readonly automation?: boolean;
   /** A `.vsix` file, which is installed, or the folder of an unpacked extension, which is loaded where it is. */
@@ -55,6 +57,14 @@ export async function startServer(options: ServerOptions = {}): Promise<HostServ
   mkdirSync(userDirectory, { recursive: true });
   const settings = { ...quietSettings, ...options.settings };
   writeFileSync(join(userDirectory, 'settings.json'), JSON.stringify(settings, null, 2));
+
+  if (options.machineSettings !== undefined) {
+    mkdirSync(join(dataDirectory, 'data', 'Machine'), { recursive: true });
+    writeFileSync(
+      join(dataDirectory, 'data', 'Machine', 'settings.json'),
+      JSON.stringify(options.machineSettings),
+    );
+  }
 
   const folders = [
     ['--server-data-dir', dataDirectory],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
 import * as vscode from 'vscode';
 import { eventually } from '../eventually.ts';
-import { runningSidecars } from '../processes.ts';
+import { childSidecars } from '../processes.ts';
 import { extensionUnderTest } from './extension.ts';
 
 export function sidecarSuite(): void {
@@ -38,6 +38,6 @@ export function sidecarSuite(): void {
 
 /** Undefined where there is none, so that it can be waited for. */
 function ownSidecars(accept: (pid: number) => boolean = () => true) {
-  const running = runningSidecars(process.pid).filter(({ pid }) => accept(pid));
+  const running = childSidecars(process.pid).filter(({ pid }) => accept(pid));
   return running.length > 0 ? running : undefined;
 }

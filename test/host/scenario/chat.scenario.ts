@@ -1,0 +1,132 @@
+/** A person asks about a small workspace: the answer streams, can be stopped, cites places that open, and survives. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Workbench } from '../browser.ts';
+import { ChatPage } from '../chat-page.ts';
+import { eventually } from '../eventually.ts';
+import { descendantSidecars } from '../processes.ts';
+import { type HostServer, startServer } from '../server.ts';
+import { screenshot } from './screenshot.ts';
+import { extensionSource, type FixtureWorkspace, fixtureWorkspace } from './setting.ts';
+
+/** The model is small: it is asked until it names a place in the workspace. */
+const questions = [
+  'Where is `discounted` defined?',
+  'Where is `total` defined?',
+  'Where is `Cart` defined?',
+  'Where is `addItem` defined?',
+  'Which file defines `checkout`?',
+  'Where is `Item` defined?',
+];
+
+describe('chat', () => {
+  let workspace: FixtureWorkspace;
+  let server: HostServer;
+  let workbench: Workbench;
+  let chat: ChatPage;
+
+  before(async () => {
+    workspace = fixtureWorkspace();
+    server = await startServer({ extension: extensionSource });
+    workbench = await Workbench.launch();
+    await workbench.open(server.origin, workspace.folder);
+    chat = new ChatPage(workbench);
+  });
+
+  after(async () => {
+    await workbench?.close();
+    await server?.stop();
+    workspace?.remove();
+  });
+
+  it('opens in the side bar with the keyboard on its input', async () => {
+    await workbench.command('Gemma: Open Chat');
+    await chat.input.waitFor();
+    await eventually('the focus on the input', () => chat.input.evaluate((input) => input.matches(':focus')));
+    await screenshot(workbench, 'empty');
+  });
+
+  it('streams an answer', async () => {
+    const growth = chat.watchAnswerGrow();
+    await chat.ask(questions[0]!);
+    const lengths = await growth;
+    assert.ok(lengths.length >= 3, `the text was seen at lengths ${lengths.join(', ')}`);
+    assert.equal(await chat.failure.count(), 0);
+    await screenshot(workbench, 'answer');
+  });
+
+  it('opens a cited file at its line', async () => {
+    for (const question of questions) {
+      if ((await citedPlace(chat)) !== null) break;
+      await chat.ask(question);
+      await chat.idle();
+    }
+    const cited = await citedPlace(chat);
+    assert.ok(cited, 'none of the answers cites a file of the workspace');
+    await cited.button.click();
+    const name = cited.path.split('/').at(-1)!;
+    await workbench.page.locator('.tabs-container .tab', { hasText: name }).waitFor();
+    await eventually(`the cursor on line ${cited.line}`, async () =>
+      (await workbench.cursor())?.startsWith(`Ln ${cited.line},`),
+    );
+    await screenshot(workbench, 'citation');
+  });
+
+  it('shows the conversation again after the window was reloaded', async () => {
+    const asked = await chat.questions.count();
+    assert.ok(asked > 0);
+    const answer = await chat.lastText();
+    await workbench.page.reload();
+    await workbench.command('Gemma: Open Chat');
+    await chat.questions.nth(asked - 1).waitFor();
+    assert.equal(await chat.questions.count(), asked);
+    assert.equal(await chat.lastText(), answer);
+  });
+
+  it('answers again after the sidecar was killed', async () => {
+    const [first] = await eventually('the sidecar', () => some(descendantSidecars(server.process.pid!)));
+    process.kill(first!.pid, 'SIGKILL');
+    const [second] = await eventually('another sidecar', () =>
+      some(descendantSidecars(server.process.pid!).filter(({ pid }) => pid !== first!.pid)),
+    );
+    assert.notEqual(second!.pid, first!.pid);
+    await workbench.command('Gemma: New Chat');
+    await chat.ask(questions[1]!);
+    await chat.idle();
+    assert.equal(await chat.failure.count(), 0);
+    assert.notEqual(await chat.lastText(), '');
+  });
+
+  it('ends every process with the editor', async () => {
+    const group = server.process.pid!;
+    assert.ok(descendantSidecars(group).length > 0);
+    const sidecars = descendantSidecars(group).map(({ pid }) => pid);
+    await workbench.page.goto('about:blank');
+    await server.stop();
+    await eventually('the sidecar to end', () => sidecars.every((pid) => !isRunning(pid)));
+  });
+});
+
+/** The first citation of the last answer that names a file of the fixture workspace. */
+async function citedPlace(chat: ChatPage) {
+  for (const button of await chat.citations.all()) {
+    const match = /^Open (src\/(?:cart|price)\.ts|README\.md), lines? (\d+)/.exec(
+      (await button.getAttribute('title')) ?? '',
+    );
+    if (match) return { button, path: match[1]!, line: Number(match[2]) };
+  }
+  return null;
+}
+
+function some<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined;
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,64 @@
+/** A person asks about this repository: reading it shows progress and can be stopped; the next question is answered. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Workbench } from '../browser.ts';
+import { ChatPage } from '../chat-page.ts';
+import { type HostServer, startServer } from '../server.ts';
+import { screenshot } from './screenshot.ts';
+import { extensionSource, repository } from './setting.ts';
+
+const themes = ['Light Modern', 'Dark Modern', 'Dark High Contrast', 'Light High Contrast'] as const;
+
+describe('chat about this repository', () => {
+  let server: HostServer;
+  let workbench: Workbench;
+  let chat: ChatPage;
+
+  before(async () => {
+    server = await startServer({ extension: extensionSource });
+    workbench = await Workbench.launch();
+    await workbench.open(server.origin, repository);
+    chat = new ChatPage(workbench);
+    await workbench.command('Gemma: Open Chat');
+  });
+
+  after(async () => {
+    await workbench?.close();
+    await server?.stop();
+  });
+
+  it('says what it is reading, and stops on the word', async () => {
+    await chat.ask('Where is the sidecar process started?');
+    await chat.progress.filter({ hasText: 'Reading repository' }).waitFor({ timeout: 120_000 });
+    await screenshot(workbench, 'reading');
+    await chat.stopButton.click();
+    await chat.idle(10_000);
+    await chat.lastAnswer.getByText('Stopped', { exact: false }).waitFor();
+  });
+
+  it('answers the next question and says what filled the context', async () => {
+    const growth = chat.watchAnswerGrow();
+    await chat.ask('Where is `startServer` defined?');
+    const lengths = await growth;
+    assert.equal(await chat.failure.count(), 0);
+    assert.ok(lengths.length >= 2, `the text was seen at lengths ${lengths.join(', ')}`);
+    await chat.get('meter').click();
+    await chat.get('left-out').waitFor();
+    await screenshot(workbench, 'meter');
+    await chat.get('meter').click();
+  });
+
+  for (const theme of themes) {
+    it(`is drawn in ${theme}`, async () => {
+      await workbench.chooseTheme(theme);
+      const expected = `vscode-${/High Contrast/.test(theme) ? 'high-contrast' : theme.split(' ')[0]!.toLowerCase()}`;
+      await chat.body.and(workbench.webview().locator(`body.${expected}`)).waitFor();
+      await screenshot(workbench, theme.toLowerCase().replaceAll(' ', '-'));
+      const { text, background } = await chat.input.evaluate((input) => {
+        const style = input.ownerDocument.defaultView!.getComputedStyle(input);
+        return { text: style.color, background: style.backgroundColor };
+      });
+      assert.notEqual(text, background);
+    });
+  }
+});
