@@ -20,6 +20,7 @@ const { name: packageName, version } = JSON.parse(readFileSync(join(root, 'packa
 const vsix = join(root, 'out', `${packageName}-linux-${process.arch}-${version}.vsix`);
 const unitFiles = globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules', '**/fixtures'] });
 const scenarioFiles = globSync('test/host/scenario/*.scenario.ts', { cwd: root });
+const packageFiles = globSync('test/host/scenario/*.packaged.ts', { cwd: root });
 
 const noBrowser = findChromium() === undefined ? 'Chromium is not installed' : undefined;
 const noPackages = process.platform === 'linux' ? undefined : 'packages are built on Linux';
@@ -50,7 +51,7 @@ const steps = [
   {
     name: 'host-packaged',
     lane: 'editor',
-    args: suites(scenarioFiles, 1),
+    args: suites([...packageFiles, ...scenarioFiles], 1),
     env: { GEMMA_SIDECAR_EXTENSION: vsix },
     skip: noBrowser ?? noPackages ?? noEmulator,
   },

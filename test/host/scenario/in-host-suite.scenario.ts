@@ -1,13 +1,13 @@
 /** Runs the suite of `../suite/` inside an extension host of code-server and reports each of its tests. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Workbench } from '../browser.ts';
 import { startServer } from '../server.ts';
 import type { HostReport } from '../suite/report.ts';
-import { extensionSource, fixtureWorkspace } from './setting.ts';
+import { extensionSource, fixtureWorkspace, installedExtension } from './setting.ts';
 
 const suite = fileURLToPath(new URL('../../../dist/test/host.cjs', import.meta.url));
 const suiteTimeoutMs = 300_000;
@@ -56,10 +56,3 @@ test('suite inside the extension host', async (context) => {
     workspace.remove();
   }
 });
-
-function installedExtension(dataDirectory: string): string {
-  const folder = join(dataDirectory, 'extensions');
-  const [name] = readdirSync(folder).filter((entry) => entry.startsWith('gemma-sidecar.'));
-  assert.ok(name, 'the editor installed the extension');
-  return join(folder, name);
-}

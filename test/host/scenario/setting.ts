@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,4 +25,12 @@ export function fixtureWorkspace(): FixtureWorkspace {
   const folder = join(parent, 'shop');
   cpSync(join(repository, 'test', 'fixtures', 'host-workspace'), folder, { recursive: true });
   return { folder, parent, remove: () => rmSync(parent, { recursive: true, force: true }) };
+}
+
+/** The folder that the editor unpacked the VSIX to. Throws where it did not. */
+export function installedExtension(dataDirectory: string): string {
+  const folder = join(dataDirectory, 'extensions');
+  const name = readdirSync(folder).find((entry) => entry.startsWith('gemma-sidecar.'));
+  if (name === undefined) throw new Error(`The editor installed no extension of ours in ${folder}.`);
+  return join(folder, name);
 }
