@@ -1,6 +1,7 @@
 /**
  * One file, or a contiguous part of one, as it stands in a prompt: a header and the text, with line numbers where they
- * help to cite (first lines of blocks, definitions, every tenth line), so that they cost few tokens.
+ * help to cite (first lines of blocks, definitions, every tenth line), so that they cost few tokens. A part's numbers
+ * are those of its lines in the file. The form is shared to the byte with training/pipeline/prompt_form.py.
  */
 
 export interface PromptFile {
@@ -14,17 +15,16 @@ export interface PromptFile {
 /** A line is numbered at the latest when this many have passed since the last number. */
 const NUMBER_EVERY = 10;
 
+/** Ends without a line feed, unless the file has no text: then its header is followed by one. */
 export function fileBlock(file: PromptFile): string {
   // A file name may hold line feeds; in a header they could pass for lines of the prompt.
   const path = file.path.replace(/\p{Cc}/gu, '\ufffd');
-  const header = `=== ${path}${file.lines ? ` lines ${file.lines.first}-${file.lines.last}` : ''}`;
-  const body = numberLines(file.text, file.lines?.first ?? 1);
-  return body === '' ? header : `${header}\n${body}`;
+  return `=== ${path}\n${numberLines(file.text, file.lines?.first ?? 1)}`;
 }
 
 /** Text with its sparse line numbers; line feeds only, none at the end. */
 export function numberLines(text: string, firstLine = 1): string {
-  const lines = text.replace(/\r\n?/g, '\n').replace(/\n+$/, '').split('\n');
+  const lines = text.replace(/\r\n/g, '\n').replace(/\n+$/, '').split('\n');
   let lastNumbered = Number.NEGATIVE_INFINITY;
   let previousBlank = true;
   return lines

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chatPrompt } from '../../sidecar/prompt/chat-prompt.ts';
 import { fileBlock, numberLines } from '../../sidecar/prompt/file-block.ts';
+import form from '../fixtures/prompt-form.json' with { type: 'json' };
 import { ByteTokenizer } from '../support/scripted-engine.ts';
 
 const tokenizer = new ByteTokenizer();
@@ -76,13 +77,13 @@ test('nobody can forge structure: control pieces written in files and questions 
   assert.deepEqual(structure, [bos, startOfTurn, endOfTurn, startOfTurn]);
 });
 
-test('a part of a file says which lines it is and is numbered accordingly', () => {
+test('a part of a file is numbered as in its file', () => {
   const block = fileBlock({
     path: 'a.py',
     text: 'def f():\n    pass\n\n    x',
     lines: { first: 120, last: 123 },
   });
-  assert.equal(block, '=== a.py lines 120-123\n120| def f():\n    pass\n\n123|     x');
+  assert.equal(block, '=== a.py\n120| def f():\n    pass\n\n123|     x');
 });
 
 test('attachments stand before their question', () => {
@@ -93,7 +94,7 @@ test('attachments stand before their question', () => {
   };
   assert.match(
     text(tokenizer, [turn], null),
-    /user\n=== a\.ts lines 7-7\n7\| let x;\n\nQuestion: what is this\?</,
+    /user\n=== a\.ts\n7\| let x;\n\nQuestion: what is this\?</,
   );
 });
 
@@ -108,3 +109,18 @@ test('lines are numbered where they begin something, and every tenth otherwise',
     [1, 11, 16, 17, 18, 19, 20],
   );
 });
+
+/** The fixture is written by training/, so that the built-in model is asked in the form it was trained on. */
+for (const { name, files, turns, question, prompt } of form.chat) {
+  test(`the form is the one the built-in model was trained on: ${name}`, () => {
+    const conversation = [
+      ...turns.flatMap(([asked, answered]) => [
+        { role: 'user' as const, text: asked! },
+        { role: 'model' as const, text: answered! },
+      ]),
+      { role: 'user' as const, text: question },
+    ];
+    const shown = files.map(({ path, text, firstLine }) => ({ path, text, lines: { first: firstLine, last: 0 } }));
+    assert.equal(text(tokenizer, conversation, shown.length > 0 ? shown : null), prompt);
+  });
+}
