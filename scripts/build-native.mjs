@@ -6,7 +6,17 @@
  * downloaded: the Node-API headers come from the packages node-api-headers and node-addon-api.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -34,7 +44,16 @@ const suffix = values.asan ? '-asan' : '';
 const build = join(root, 'build', `native-${target}${suffix}`);
 const output = join(root, 'dist/native', `${target}${suffix}`, 'engine.node');
 
-if (!existsSync(output) || statSync(output).mtimeMs < newestSource()) {
+mkdirSync(build, { recursive: true });
+const unlock = lock(join(build, '.lock'));
+try {
+  if (!existsSync(output) || statSync(output).mtimeMs < newestSource()) compile();
+} finally {
+  unlock();
+}
+process.stderr.write(`${output}\n`);
+
+function compile() {
   const options = [
     `-DCMAKE_BUILD_TYPE=None`,
     `-DGS_SANITIZE=${values.asan ? 'ON' : 'OFF'}`,
@@ -55,7 +74,31 @@ if (!existsSync(output) || statSync(output).mtimeMs < newestSource()) {
   copyFileSync(join(build, 'engine.node'), `${output}.new`);
   renameSync(`${output}.new`, output);
 }
-process.stderr.write(`${output}\n`);
+
+/** Two builds in one folder spoil each other's dependency lists: the second waits for the first. */
+function lock(file) {
+  for (;;) {
+    try {
+      writeFileSync(file, `${process.pid}`, { flag: 'wx' });
+      return () => rmSync(file, { force: true });
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+      if (!isRunning(file)) rmSync(file, { force: true });
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    }
+  }
+}
+
+/** Whether the process that wrote the lock is alive. An empty file is one being written. */
+function isRunning(file) {
+  try {
+    const owner = Number(readFileSync(file, 'utf8'));
+    if (owner > 0) process.kill(owner, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}
 
 /** Modification time of the newest file the addon is made from, this script included. */
 function newestSource() {
@@ -75,6 +118,5 @@ function run(command, args) {
 }
 
 function fail(message) {
-  process.stderr.write(`build-native: ${message}\n`);
-  process.exit(1);
+  throw new Error(`build-native: ${message}`);
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "errors.h"
+#include "kernels/kv_layout.h"
 #include "pack.h"
 
 namespace gs {
@@ -155,6 +156,10 @@ std::shared_ptr<KvArenaObject> Engine::create_arena(int64_t layers, int64_t kv_h
   arena->kv_heads = kv_heads;
   arena->head_dim = head_dim;
   arena->pages = pages;
+  if (head_dim % kHeadDimStep != 0 || head_dim > kMaxHeadDim) {
+    throw RangeError("A head size of " + std::to_string(head_dim) + " is not a multiple of " +
+                     std::to_string(kHeadDimStep) + " up to " + std::to_string(kMaxHeadDim) + ".");
+  }
   size_t bytes;
   if (__builtin_mul_overflow(arena->page_elements() * sizeof(uint16_t), static_cast<size_t>(pages), &bytes)) {
     throw RangeError("A KV arena is too large.");
@@ -211,7 +216,7 @@ void Engine::run_op(MatmulOp& op) {
 
 QuantizedActivations Engine::quantize(const MatmulArgs& args) {
   const auto values = static_cast<size_t>(args.tokens * args.columns), blocks = values / kTileColumns;
-  const size_t plane = aligned(blocks * sizeof(float)), bytes = aligned(values) + 3 * plane;
+  const size_t plane = aligned(blocks * sizeof(float)), bytes = aligned(values) + 4 * plane;
   if (bytes > quantized_.size()) {
     quantized_ = Region(bytes, HugePages::kYes, "rounded activations");
     shared_scratch_.store(quantized_.size() + partials_.size());
@@ -220,7 +225,8 @@ QuantizedActivations Engine::quantize(const MatmulArgs& args) {
   uint8_t* planes = base + aligned(values);
   const QuantizedActivations acts = {reinterpret_cast<int8_t*>(base), reinterpret_cast<float*>(planes),
                                      reinterpret_cast<int32_t*>(planes + plane),
-                                     reinterpret_cast<float*>(planes + 2 * plane)};
+                                     reinterpret_cast<int32_t*>(planes + 2 * plane),
+                                     reinterpret_cast<float*>(planes + 3 * plane)};
   run_kernel(kernels_.quantize, {args.x, acts, args.tokens, args.columns});
   return acts;
 }

@@ -21,6 +21,7 @@ struct TokenBlock {
   const int8_t* q;
   const float* scale;
   const int32_t* sum;
+  const int32_t* first_sum;
   const float* scaled_sum;
   int64_t tokens, tiles;
 };

@@ -91,12 +91,14 @@ struct PackedMatrix {
 // Activations rounded to int8 in blocks of 32 columns: x = scale * q, scale = absmax / 127. Tokens are
 // grouped by kTokenBlock; group g starts at token 128 g and holds n = min(128, tokens - 128 g) of them:
 //   q      [g][columns / 32][n][32]
-//   scale, sum, scaled_sum  [g][columns / 32][n]     sum = sum of q; scaled_sum = scale * sum
+//   scale, sum, first_sum, scaled_sum  [g][columns / 32][n]
+// where sum is that of q, first_sum that of its first 16 columns, and scaled_sum = scale * sum.
 constexpr int64_t kTokenBlock = 128;
 struct QuantizedActivations {
   int8_t* q;
   float* scale;
   int32_t* sum;
+  int32_t* first_sum;
   float* scaled_sum;
 };
 

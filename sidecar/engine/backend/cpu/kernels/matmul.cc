@@ -4,7 +4,12 @@
 
 #include "float_strip.h"
 #include "int8_block.h"
+
+#if defined(__AVX512VNNI__)
+#include "int8_avx512.h"
+#else
 #include "int8_scalar.h"
+#endif
 #include "kernels.h"
 #include "matrix_format.h"
 
@@ -125,6 +130,7 @@ void matmul(const MatmulArgs& args, int64_t task, float* scratch) {
   const TokenBlock block = {args.acts.q + offset * kTileColumns,
                             args.acts.scale + offset,
                             args.acts.sum + offset,
+                            args.acts.first_sum + offset,
                             args.acts.scaled_sum + offset,
                             tokens,
                             tiles};

@@ -1,5 +1,4 @@
 // Rounds activations to int8 in blocks of 32 columns, into the layout that matmul reads (kernels.h).
-#include <cmath>
 #include <cstdint>
 
 #include "kernels.h"
@@ -16,28 +15,39 @@ int64_t tokens_per_task(const QuantizeArgs& args) {
   return tokens < 1 ? 1 : tokens;
 }
 
-// One block: scale = absmax / 127 and q = x * (127 / absmax) to the nearest integer, ties to even.
-void quantize_block(const float* x, int8_t* q, float& scale, int32_t& sum) {
-  float largest = 0.0f;
+struct Block {
+  float scale;
+  int32_t first_sum, sum;
+};
+
+// scale = absmax / 127 and q = x * (127 / absmax) to the nearest integer, ties to even. Integer reductions,
+// since the compiler may reorder those: non-negative floats compare like their bits.
+Block quantize_block(const float* x, int8_t* q) {
+  uint32_t largest_bits = 0;
   for (int i = 0; i < kTileColumns; i++) {
-    const float magnitude = __builtin_fabsf(x[i]);
-    largest = magnitude > largest ? magnitude : largest;
+    uint32_t bits;
+    __builtin_memcpy(&bits, x + i, sizeof bits);
+    bits &= 0x7fffffffu;
+    largest_bits = bits > largest_bits ? bits : largest_bits;
   }
+  float largest;
+  __builtin_memcpy(&largest, &largest_bits, sizeof largest);
   const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-  int32_t total = 0;
+  int32_t rounded[kTileColumns];
   for (int i = 0; i < kTileColumns; i++) {
-    // Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even, for magnitudes below 2^22. A
-    // product that is not finite becomes some byte: a broken activation stays a broken logit, not a broken
-    // process.
-    float rounded = x[i] * inverse;
-    rounded = rounded < 127.0f ? rounded : 127.0f;
-    rounded = rounded > -127.0f ? rounded : -127.0f;
-    const auto value = static_cast<int32_t>((rounded + 0x1.8p23f) - 0x1.8p23f);
-    q[i] = static_cast<int8_t>(value);
-    total += value;
+    // A product that is not finite becomes some byte: a broken activation stays a broken logit, not a broken
+    // process. Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even, for magnitudes below
+    // 2^22.
+    float value = x[i] * inverse;
+    value = value < 127.0f ? value : 127.0f;
+    value = value > -127.0f ? value : -127.0f;
+    rounded[i] = static_cast<int32_t>((value + 0x1.8p23f) - 0x1.8p23f);
   }
-  scale = largest / 127.0f;
-  sum = total;
+  int32_t sums[2] = {0, 0};
+  for (int i = 0; i < kTileColumns; i++) q[i] = static_cast<int8_t>(rounded[i]);
+  for (int i = 0; i < kTileColumns / 2; i++) sums[0] += rounded[i];
+  for (int i = kTileColumns / 2; i < kTileColumns; i++) sums[1] += rounded[i];
+  return {largest / 127.0f, sums[0], sums[0] + sums[1]};
 }
 
 }  // namespace
@@ -56,12 +66,11 @@ void quantize(const QuantizeArgs& args, int64_t task, float*) {
     const float* x = args.x + token * args.columns;
     for (int64_t tile = 0; tile < tiles; tile++) {
       const int64_t index = first * tiles + tile * group + (token - first);
-      float scale;
-      int32_t sum;
-      quantize_block(x + tile * kTileColumns, args.out.q + index * kTileColumns, scale, sum);
-      args.out.scale[index] = scale;
-      args.out.sum[index] = sum;
-      args.out.scaled_sum[index] = scale * static_cast<float>(sum);
+      const Block block = quantize_block(x + tile * kTileColumns, args.out.q + index * kTileColumns);
+      args.out.scale[index] = block.scale;
+      args.out.sum[index] = block.sum;
+      args.out.first_sum[index] = block.first_sum;
+      args.out.scaled_sum[index] = block.scale * static_cast<float>(block.sum);
     }
   }
 }
