@@ -52,7 +52,7 @@ const ERROR_BOUNDS: Record<TensorType, number> = {
   Q4_1: 1 / 14,
   Q5_0: 1 / 16,
   Q5_1: 1 / 30,
-  Q8_0: 1 / 250,
+  Q8_0: 1 / 220,
   Q4_K: 1 / 8,
   Q5_K: 1 / 16,
   Q6_K: 1 / 24,
