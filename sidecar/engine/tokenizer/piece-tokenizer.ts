@@ -88,7 +88,8 @@ export class PieceTokenizer implements Tokenizer {
     if (cached && this.#cache.append(bytes, start, end, out)) return;
     const from = out.length;
     if (!this.#appendNewlines(bytes, start, end, out)) {
-      this.#merger.append(this.#word, this.#escape(bytes, start, end, prefix), out);
+      const length = this.#escape(bytes, start, end, prefix);
+      this.#merger.append(this.#word, length, out);
     }
     if (cached) this.#cache.keep(bytes, start, end, out, from);
   }
@@ -100,7 +101,7 @@ export class PieceTokenizer implements Tokenizer {
     return id >= 0;
   }
 
-  /** Copies the word with spaces written as U+2581; returns its length. */
+  /** Copies the word into `#word` (which may be replaced) with spaces written as U+2581; returns its length. */
   #escape(bytes: Uint8Array, start: number, end: number, prefix: boolean): number {
     const longest = 3 * (end - start + 1);
     if (this.#word.length < longest) this.#word = new Uint8Array(longest * 2);
