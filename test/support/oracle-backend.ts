@@ -16,6 +16,7 @@ import {
   type KvShape,
   type KvView,
   type Matrix,
+  OutOfMemory,
   PAGE_POSITIONS,
   type Pass,
   PassCancelled,
@@ -24,6 +25,9 @@ import {
 import { rowBytes, type TensorType, type WeightSource } from '../../sidecar/engine/backend/tensor.ts';
 import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
 import * as math from './oracle-math.ts';
+
+/** What one typed array of the oracle may hold: 1 GiB of F32. */
+const MAX_VALUES = 2 ** 28;
 
 const FLOAT_TYPES: readonly TensorType[] = ['F32', 'F16', 'BF16'];
 
@@ -73,6 +77,7 @@ class OracleActivation implements Activation {
   constructor(tokens: number, width: number) {
     this.tokens = positive(tokens, 'tokens');
     this.width = positive(width, 'width');
+    if (tokens * width > MAX_VALUES) throw new OutOfMemory(`${tokens} x ${width} values are too many`);
     this.values = new Float32Array(tokens * width);
   }
 
@@ -94,14 +99,17 @@ class OracleArena implements KvArena {
   readonly #pages: (Float32Array | undefined)[];
 
   constructor(shape: KvShape, pages: number) {
+    positive(pages, 'pages');
     positive(shape.layers, 'layers');
     positive(shape.kvHeads, 'kvHeads');
     if (positive(shape.headDim, 'headDim') % 16 !== 0) {
       throw new RangeError(`headDim is ${shape.headDim}, not a multiple of 16`);
     }
     this.shape = shape;
-    this.pages = positive(pages, 'pages');
+    this.pages = pages;
     this.pageBytes = shape.layers * shape.kvHeads * 2 * PAGE_POSITIONS * shape.headDim * 2;
+    if (this.pageBytes / 2 > MAX_VALUES)
+      throw new OutOfMemory(`a page of ${this.pageBytes} bytes is too large`);
     this.#pages = new Array<Float32Array | undefined>(pages);
   }
 
@@ -154,7 +162,7 @@ class OraclePass implements Pass {
   embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void {
     const target = activation(out);
     const weights = matrix(table);
-    const copy = Int32Array.from(ids);
+    const copy = Array.from(ids);
     rows(target, copy.length);
     equal(target.width, weights.columns, 'width of embeddings');
     for (const id of copy) within(id, weights.rows, 'token id');
@@ -260,7 +268,7 @@ class OraclePass implements Pass {
       rows(source, tokens);
       equal(source.width, kvHeads * headDim, 'width of keys and values');
     }
-    pagesFit(pageTable, integer(position, 'position'), position + tokens);
+    placesFit(pageTable, integer(position, 'position'), position + tokens);
     this.#record(() => {
       for (let token = 0; token < tokens; token++) {
         for (let head = 0; head < kvHeads; head++) {
@@ -297,9 +305,10 @@ class OraclePass implements Pass {
       rows(each, tokens);
       equal(each.width, heads * headDim, 'width of the heads');
     }
+    if (target === queries) throw new RangeError('attention cannot write to its own input');
     if (window !== null) positive(window, 'window');
     const firstVisible = (at: number) => (window === null ? 0 : Math.max(0, at - window + 1));
-    pagesFit(pageTable, firstVisible(integer(position, 'position')), position + tokens);
+    placesFit(pageTable, firstVisible(integer(position, 'position')), position + tokens);
     this.#record(() => {
       for (let token = 0; token < tokens; token++) {
         const at = position + token;
@@ -450,7 +459,8 @@ export function createOracleBackend(options: OracleOptions = {}): Backend {
 
 function dequantize(source: WeightSource): Float32Array {
   const { name, type, rows: rowCount, columns, data } = source;
-  const stride = rowBytes(type, columns);
+  positive(rowCount, `rows of ${name}`);
+  const stride = rowBytes(type, positive(columns, `columns of ${name}`));
   const bytes =
     data instanceof Uint8Array
       ? data
@@ -504,31 +514,28 @@ function pageOf(pageTable: Int32Array, position: number): number {
   return pageTable[Math.floor(position / PAGE_POSITIONS) % pageTable.length] ?? 0;
 }
 
-/** Two positions that are in use at once must not share a place in the table. */
-function pagesFit(pageTable: Int32Array, first: number, end: number): void {
-  if (end <= first) return;
-  const pages = Math.floor((end - 1) / PAGE_POSITIONS) - Math.floor(first / PAGE_POSITIONS) + 1;
-  if (pages > pageTable.length) {
-    throw new RangeError(
-      `positions ${first} to ${end - 1} need ${pages} pages; the table has ${pageTable.length}`,
-    );
+/** Positions that are in use at once must not share a place: the table holds 64 per page, then wraps. */
+function placesFit(pageTable: Int32Array, first: number, end: number): void {
+  const places = pageTable.length * PAGE_POSITIONS;
+  if (end - first > places) {
+    throw new RangeError(`positions ${first} to ${end - 1} do not fit a page table of ${places} positions`);
   }
 }
 
 function rows(handle: OracleActivation, tokens: number): void {
-  if (integer(tokens, 'tokens') > handle.tokens) {
+  if (positive(tokens, 'tokens') > handle.tokens) {
     throw new RangeError(`${tokens} tokens do not fit an activation of ${handle.tokens}`);
   }
 }
 
 function integer(value: number, what: string): number {
   if (!Number.isSafeInteger(value) || value < 0)
-    throw new RangeError(`${what} is ${value}, not a whole number`);
+    throw new RangeError(`${what} must be a whole number, not ${value}`);
   return value;
 }
 
 function positive(value: number, what: string): number {
-  if (integer(value, what) === 0) throw new RangeError(`${what} is 0`);
+  if (integer(value, what) === 0) throw new RangeError(`${what} must be positive, not 0`);
   return value;
 }
 

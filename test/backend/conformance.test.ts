@@ -1,0 +1,46 @@
+/**
+ * Every operation of every backend against the oracle. One suite per instruction set; those that this
+ * process cannot run are skipped by name. GEMMA_SIDECAR_TEST_CASES scales the number of random cases.
+ */
+import { after, before, describe } from 'node:test';
+import type { Backend } from '../../sidecar/engine/backend/backend.ts';
+import { createOracleBackend } from '../support/oracle-backend.ts';
+import { attentionTests } from './conformance/attention.ts';
+import { bitIdentityTests } from './conformance/bit-identity.ts';
+import { elementWiseTests } from './conformance/element-wise.ts';
+import { matrixTests } from './conformance/matrices.ts';
+import { foreignPartsTests, misuseTests } from './conformance/misuse.ts';
+import { cpuSubjects } from './conformance/subjects.ts';
+
+describe('oracle', () => {
+  misuseTests(() => createOracleBackend());
+});
+
+for (const subject of cpuSubjects()) {
+  describe(subject.name, { skip: subject.skip ?? false }, () => {
+    let backend: Backend;
+    let oracle: Backend;
+    before(() => {
+      backend = subject.create({ precision: 'f32', threads: 2 });
+      oracle = createOracleBackend();
+    });
+    after(() => {
+      backend.dispose();
+      oracle.dispose();
+    });
+
+    elementWiseTests(
+      () => backend,
+      () => oracle,
+    );
+    attentionTests(
+      () => backend,
+      () => oracle,
+    );
+    matrixTests(subject);
+    bitIdentityTests(subject);
+    const small = () => subject.create({ precision: 'int8', threads: 1 });
+    misuseTests(small);
+    foreignPartsTests(small);
+  });
+}
