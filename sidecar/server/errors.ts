@@ -1,9 +1,10 @@
 /** The one place where our errors become wire errors: a code of protocol/errors.ts and a sentence for a person. */
 import { ResponseError } from 'vscode-languageserver/node';
 import { WorkspaceError } from '../context/repository.ts';
+import { OutOfMemory } from '../engine/backend/backend.ts';
 import { ContextFullError } from '../prompt/budget.ts';
 import { ErrorCode } from '../protocol/errors.ts';
-import { NoModelError } from '../session/model-host.ts';
+import { ModelLoadError, NoModelError } from '../session/model-host.ts';
 
 /** Parameters that do not have the shape methods.ts promises. */
 export class InvalidParamsError extends Error {
@@ -21,7 +22,10 @@ export function toResponseError(error: unknown): ResponseError<void> {
 }
 
 function errorCode(error: unknown): ErrorCode {
-  if (error instanceof NoModelError) return ErrorCode.Model;
+  if (error instanceof OutOfMemory || (error instanceof Error && error.cause instanceof OutOfMemory)) {
+    return ErrorCode.Memory;
+  }
+  if (error instanceof NoModelError || error instanceof ModelLoadError) return ErrorCode.Model;
   if (error instanceof ContextFullError) return ErrorCode.ContextFull;
   if (error instanceof WorkspaceError) return ErrorCode.Workspace;
   return ErrorCode.Internal;

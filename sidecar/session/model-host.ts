@@ -7,11 +7,20 @@ export type ModelState =
   | { readonly kind: 'none'; readonly reason: string }
   | { readonly kind: 'loading'; readonly progress: number; readonly path: string }
   | { readonly kind: 'ready'; readonly engine: Engine }
-  | { readonly kind: 'failed'; readonly path: string; readonly error: Error };
+  | { readonly kind: 'failed'; readonly path: string; readonly error: ModelLoadError };
 
 /** No model was chosen and the built-in one is not there. */
 export class NoModelError extends Error {
   override readonly name = 'NoModelError';
+}
+
+/** The chosen model did not load; the message is that of its cause, a sentence for a person. */
+export class ModelLoadError extends Error {
+  override readonly name = 'ModelLoadError';
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
 }
 
 export interface MeasuredSpeed {
@@ -83,7 +92,7 @@ export class ModelHost {
       if (abort.signal.aborted) await engine.dispose();
       else this.set({ kind: 'ready', engine });
     } catch (error) {
-      if (!abort.signal.aborted) this.set({ kind: 'failed', path, error: asError(error) });
+      if (!abort.signal.aborted) this.set({ kind: 'failed', path, error: new ModelLoadError(error) });
     }
   }
 
@@ -99,7 +108,7 @@ export class ModelHost {
     } catch (error) {
       // Another model may have been chosen meanwhile.
       if (this.loading !== awaited && this.loading !== null) return this.engine();
-      throw error;
+      throw new ModelLoadError(error);
     }
   }
 
@@ -144,8 +153,4 @@ export class ModelHost {
   private changed(): void {
     for (const listener of this.listeners) listener();
   }
-}
-
-function asError(value: unknown): Error {
-  return value instanceof Error ? value : new Error(String(value));
 }

@@ -1,0 +1,95 @@
+/** `ask`: a question about a repository, answered in the terminal as the chat view would. */
+import path from 'node:path';
+import { RepositoryContext } from '../context/pack.ts';
+import { type ChatAnswer, ChatSession, type ChatSink } from '../session/chat-session.ts';
+import { ModelHost } from '../session/model-host.ts';
+import { type CliContext, type Command, UsageError } from './command.ts';
+import { flag, textList, textOption } from './options.ts';
+import { ProgressLine } from './progress-line.ts';
+
+export const command: Command = {
+  name: 'ask',
+  summary: 'Answers a question about a repository (default: the current folder), streaming',
+  usage: '[--repo DIR | --no-repo] QUESTION',
+  options: {
+    repo: { type: 'string' },
+    'no-repo': { type: 'boolean' },
+    image: { type: 'string', multiple: true },
+  },
+  async run(context) {
+    const question = context.positionals.join(' ').trim();
+    if (question === '') throw new UsageError('ask needs a question');
+    if (textList(context.values, 'image').length > 0) {
+      throw new Error('--image is not available; this version reads text only.');
+    }
+    const answer = await ask(context, question);
+    for (const note of answer.notes) context.log(note);
+    if (answer.stopReason === 'length') context.log('The answer was cut: it reached the end of the context.');
+    if (answer.stopReason === 'cancelled') throw new Error('Interrupted.');
+    context.log(leftOutLine(answer));
+    context.result({
+      answer: answer.text,
+      prompt_tokens: answer.promptTokens,
+      cached_tokens: answer.cachedTokens,
+      generated_tokens: answer.generatedTokens,
+      prefill_ms: answer.prefillMs,
+      decode_ms: answer.decodeMs,
+      files: answer.files,
+    });
+  },
+};
+
+async function ask(context: CliContext, question: string): Promise<ChatAnswer> {
+  const folder = path.resolve(textOption(context.values, 'repo') ?? '.');
+  const withRepository = !flag(context.values, 'no-repo');
+  const repository = withRepository ? new RepositoryContext([{ folder, label: null }]) : null;
+  const line = new ProgressLine(process.stderr);
+  const host = new ModelHost(({ modelPath: _, signal: _signal, ...options }) => context.loadEngine(options));
+  await host.select(context.modelPath(), {});
+  const engine = await host.engine();
+  try {
+    return await new ChatSession(host).ask(
+      { turns: [{ role: 'user', text: question }], repository },
+      sink(context, line),
+      context.signal,
+    );
+  } finally {
+    line.clear();
+    await engine.dispose();
+  }
+}
+
+function sink(context: CliContext, line: ProgressLine): ChatSink {
+  return {
+    progress: ({ phase, done, total, secondsLeft, fileCount }) => {
+      if (phase === 'gathering') line.show(`Finding files: ${done} of ${total}`);
+      if (phase === 'reading' && fileCount !== undefined) {
+        line.keep(`Reading ${fileCount} files, ${total.toLocaleString('en-US')} tokens`);
+      } else if (phase === 'reading') {
+        const left = secondsLeft === undefined ? '' : `, ${Math.ceil(secondsLeft)} s left`;
+        line.show(`Reading: ${Math.floor((100 * done) / Math.max(1, total))} %${left}`);
+      }
+      if (phase === 'answering') line.clear();
+    },
+    delta: (text) => {
+      line.clear();
+      context.print(text);
+    },
+  };
+}
+
+/** One line on what the model did not see. */
+function leftOutLine({ leftOut, files }: ChatAnswer): string {
+  if (leftOut.length === 0) return `\nAll ${files.length} files were read.`;
+  const counts = new Map<string, number>();
+  for (const { reason } of leftOut) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const reasons = [...counts].map(([reason, count]) => `${count} ${REASONS[reason] ?? reason}`).join(', ');
+  return `\n${new Set(files.map((f) => f.path)).size} files were read; left out: ${reasons}.`;
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  budget: 'wholly or partly for lack of room',
+  'lock-file': 'lock files',
+  large: 'too large',
+  link: 'links',
+};
