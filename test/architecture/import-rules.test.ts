@@ -67,7 +67,7 @@ test('2: protocol imports nothing of ours; extension and webview reach the sidec
     edges(
       (f, t) =>
         (within(f.path, 'extension/') &&
-          !within(t, 'extension/', 'sidecar/protocol/', 'webview/messages.ts')) ||
+          !within(t, 'extension/', 'sidecar/protocol/', ...SHARED_WITH_PAGE)) ||
         (within(f.path, 'webview/') && !within(t, 'webview/', 'sidecar/protocol/')),
       'imports',
     ),
