@@ -1,11 +1,18 @@
 /** Our own engine as a chat engine: prompt to ids, ids to events, ids to text. */
-import type { Engine } from '../engine/engine.ts';
+import { randomInt } from 'node:crypto';
+import type { Engine, Sampling } from '../engine/engine.ts';
 import { chatPrompt, type PromptTurn } from '../prompt/chat-prompt.ts';
 import type { ChatEngine, ChatEvent, ChatMessageRequest } from './chat-engine.ts';
 import { visibleText } from './visible-text.ts';
 
 /** Answers whose ids are remembered, so that the next turn finds their KV again. */
 const REMEMBERED_ANSWERS = 64;
+
+/**
+ * Gemma's recommended temperature of 1 suits Gemma; models of fewer parameters than the smallest Gemma, such as the built-in
+ * one, spread probability over nonsense, and answer best when they say what they hold likeliest.
+ */
+const SMALL_MODEL = 200e6;
 
 export class GemmaChat implements ChatEngine {
   private readonly engine: Engine;
@@ -32,10 +39,7 @@ export class GemmaChat implements ChatEngine {
     let text = '';
     const stream = this.engine.generate(prompt.ids, {
       maxTokens: request.maxTokens,
-      sampling: {
-        ...(request.seed !== undefined && { seed: request.seed }),
-        ...(request.temperature !== undefined && { temperature: request.temperature }),
-      },
+      sampling: this.sampling(request),
       stopIds: [tokenizer.special.eos, tokenizer.special.endOfTurn, tokenizer.special.startOfTurn],
       priority: 'chat',
       keepAt: [prompt.repositoryEnd, ...prompt.turnEnds].filter((n) => n > 0),
@@ -68,6 +72,15 @@ export class GemmaChat implements ChatEngine {
           event satisfies never;
       }
     }
+  }
+
+  private sampling({ seed, temperature }: ChatMessageRequest): Partial<Sampling> {
+    const small = this.engine.model.parameters < SMALL_MODEL;
+    return {
+      ...(small && { temperature: 0 }),
+      ...(temperature !== undefined && { temperature }),
+      seed: seed ?? randomInt(2 ** 32),
+    };
   }
 
   private withIds(turns: readonly PromptTurn[]): readonly PromptTurn[] {

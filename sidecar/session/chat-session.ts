@@ -89,29 +89,46 @@ export class ChatSession {
     this.host = host;
   }
 
+  /** A cancelled question is an answer too: with the text so far, and `stopReason` says so. */
   async ask(question: ChatQuestion, sink: ChatSink, signal: AbortSignal): Promise<ChatAnswer> {
     if (this.host.state.kind === 'loading') {
       sink.progress({ phase: 'loading', done: Math.round(100 * this.host.state.progress), total: 100 });
     }
-    return this.host.use(async (engine) => {
-      const chat = this.chatFor(engine);
-      const plan = await this.plan(engine, chat, question, sink, signal);
-      sink.progress({
-        phase: 'reading',
-        done: 0,
-        total: plan.tokenUse.repository + plan.tokenUse.conversation,
-        tokenUse: plan.tokenUse,
-        fileCount: plan.packed?.files.length ?? 0,
+    let stopped: AbortSignal = signal;
+    try {
+      return await this.host.use(signal, (engine, either) => {
+        stopped = either;
+        return this.answer(engine, question, sink, either);
       });
-      const end = await this.stream(chat, plan, sink, signal);
-      this.host.measure({
-        prefilled: end.promptTokens - end.cachedTokens,
-        prefillMs: end.prefillMs,
-        generated: end.generatedTokens,
-        decodeMs: end.decodeMs,
-      });
-      return answerOf(end, plan);
+    } catch (error) {
+      if (stopped.aborted) return CANCELLED_BEFORE_READING;
+      throw error;
+    }
+  }
+
+  private async answer(
+    engine: Engine,
+    question: ChatQuestion,
+    sink: ChatSink,
+    signal: AbortSignal,
+  ): Promise<ChatAnswer> {
+    const chat = this.chatFor(engine);
+    const plan = await this.plan(engine, chat, question, sink, signal);
+    sink.progress({
+      phase: 'reading',
+      done: 0,
+      total: plan.tokenUse.repository + plan.tokenUse.conversation,
+      tokenUse: plan.tokenUse,
+      fileCount: plan.packed?.files.length ?? 0,
     });
+    const end = await this.stream(chat, plan, sink, signal);
+    this.host.measure({
+      prefilled: end.promptTokens - end.cachedTokens,
+      prefillMs: end.prefillMs,
+      generated: end.generatedTokens,
+      decodeMs: end.decodeMs,
+    });
+    return answerOf(end, plan);
   }
 
   private async plan(
@@ -228,6 +245,21 @@ export class ChatSession {
     return this.chat.gemma;
   }
 }
+
+const CANCELLED_BEFORE_READING: ChatAnswer = {
+  text: '',
+  stopReason: 'cancelled',
+  promptTokens: 0,
+  cachedTokens: 0,
+  generatedTokens: 0,
+  prefillMs: 0,
+  decodeMs: 0,
+  tokenUse: { contextLength: 0, repository: 0, conversation: 0, reserved: 0 },
+  files: [],
+  leftOut: [],
+  citations: [],
+  notes: [],
+};
 
 function answerOf(end: End, plan: Plan): ChatAnswer {
   const files = plan.packed?.files ?? [];

@@ -42,7 +42,7 @@ export class CompletionSession {
     if (known !== undefined) return known;
     await pause(DEBOUNCE_MS, either);
     if (either.aborted) return '';
-    const text = await this.host.use((loaded) => complete(loaded, question, either));
+    const text = await this.host.use(either, (loaded, stop) => complete(loaded, question, stop));
     if (either.aborted) return '';
     this.remember(question, text);
     return text;

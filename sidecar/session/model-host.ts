@@ -44,6 +44,9 @@ export class ModelHost {
   private loading: { readonly promise: Promise<Engine>; readonly abort: AbortController } | null = null;
   private measured: MeasuredSpeed = {};
   private running = 0;
+  /** Fires for everything that uses the model when that model is about to go. */
+  private going = new AbortController();
+  private whenIdle: (() => void)[] = [];
 
   constructor(load: LoadEngine) {
     this.load = load;
@@ -112,16 +115,23 @@ export class ModelHost {
     }
   }
 
-  /** Marks the model busy while `work` runs. */
-  async use<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
-    const engine = await this.engine();
+  /**
+   * Waits for the model, and marks it busy while `work` runs. The signal it is given fires with `signal`, and when another
+   * model is chosen: a model is disposed of only once nothing uses it.
+   */
+  async use<T>(signal: AbortSignal, work: (engine: Engine, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const engine = await unlessAborted(this.engine(), signal);
+    const either = AbortSignal.any([signal, this.going.signal]);
     this.running++;
     if (this.running === 1) this.changed();
     try {
-      return await work(engine);
+      return await work(engine, either);
     } finally {
       this.running--;
-      if (this.running === 0) this.changed();
+      if (this.running === 0) {
+        for (const resolve of this.whenIdle.splice(0)) resolve();
+        this.changed();
+      }
     }
   }
 
@@ -142,7 +152,12 @@ export class ModelHost {
   private async unload(): Promise<void> {
     this.loading?.abort.abort();
     this.loading = null;
-    if (this.current.kind === 'ready') await this.current.engine.dispose();
+    if (this.current.kind !== 'ready') return;
+    const { engine } = this.current;
+    this.going.abort();
+    this.going = new AbortController();
+    if (this.running > 0) await new Promise<void>((resolve) => this.whenIdle.push(resolve));
+    await engine.dispose();
   }
 
   private set(state: ModelState): void {
@@ -153,4 +168,14 @@ export class ModelHost {
   private changed(): void {
     for (const listener of this.listeners) listener();
   }
+}
+
+/** The promise's value, or the signal's reason as soon as it fires; the promise itself goes on. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }

@@ -63,3 +63,32 @@ test('without a model the reason is the error', async () => {
     (e) => e instanceof NoModelError && e.message === 'There is no model here.',
   );
 });
+
+test('choosing another model stops what uses the first, and only then disposes of it', async () => {
+  const log: string[] = [];
+  const host = new ModelHost(async ({ modelPath }) => ({
+    ...scriptedEngine({}, { modelPath }),
+    dispose: async () => {
+      log.push(`dispose ${modelPath}`);
+    },
+  }));
+  await host.select('one', {});
+  const used = host.use(new AbortController().signal, async (_engine, signal) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    log.push('stopped');
+  });
+  while (!host.busy) await new Promise((resolve) => setImmediate(resolve));
+  await host.select('two', {});
+  await used;
+  assert.deepEqual(log, ['stopped', 'dispose one']);
+});
+
+test('whoever waits for a model can stop waiting', async () => {
+  const host = new ModelHost(() => new Promise(() => {}));
+  void host.select('slow', {});
+  const abort = new AbortController();
+  const waiting = host.use(abort.signal, async () => {});
+  abort.abort();
+  await assert.rejects(waiting, { name: 'AbortError' });
+});

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RepositoryContext } from '../../sidecar/context/pack.ts';
+import { ChatSession, type ChatSessionProgress, type ChatSink } from '../../sidecar/session/chat-session.ts';
+import { ModelHost } from '../../sidecar/session/model-host.ts';
+import { temporaryFolder, writeFiles } from '../support/repository.ts';
+import { type Script, scriptedEngine } from '../support/scripted-engine.ts';
+
+async function session(script: Script) {
+  const host = new ModelHost(async () => scriptedEngine(script));
+  await host.select('m', {});
+  const progress: ChatSessionProgress[] = [];
+  const deltas: string[] = [];
+  const sink: ChatSink = {
+    progress: (p) => progress.push(p),
+    delta: (text) => {
+      deltas.push(text);
+    },
+  };
+  return { host, chat: new ChatSession(host), progress, deltas, sink };
+}
+const user = (text: string) => ({ role: 'user' as const, text });
+const model = (text: string) => ({ role: 'model' as const, text });
+const never = new AbortController().signal;
+
+test('the head of the prompt stays the same from turn to turn, so only what is new is read', async () => {
+  const folder = temporaryFolder({ 'a.ts': 'export const a = 1;\n'.repeat(20), 'b.ts': 'b' });
+  const { chat, sink } = await session({ answer: () => 'Yes.' });
+  const repository = new RepositoryContext([{ folder, label: null }]);
+  const first = await chat.ask({ turns: [user('one?')], repository }, sink, never);
+  const turns = [user('one?'), model('Yes.'), user('two?')];
+  const second = await chat.ask({ turns, repository }, sink, never);
+  assert.equal(second.cachedTokens, first.promptTokens);
+  // An edit of the last file in order leaves what precedes it in the cache.
+  writeFiles(folder, { 'b.ts': 'changed' });
+  const third = await chat.ask({ turns, repository }, sink, never);
+  assert.ok(third.cachedTokens > 400 && third.cachedTokens < second.cachedTokens, `${third.cachedTokens}`);
+});
+
+test('token use adds up to the prompt, and progress counts it out', async () => {
+  const folder = temporaryFolder({ 'a.ts': 'let a;' });
+  const { chat, sink, progress } = await session({});
+  const repository = new RepositoryContext([{ folder, label: null }]);
+  const answer = await chat.ask({ turns: [user('one?')], repository }, sink, never);
+  assert.equal(answer.tokenUse.repository + answer.tokenUse.conversation, answer.promptTokens);
+  assert.equal(answer.tokenUse.repository, answer.files[0]!.tokens);
+  const phases = [...new Set(progress.map((p) => p.phase))];
+  assert.deepEqual(phases, ['gathering', 'reading', 'answering']);
+  const known = progress.find((p) => p.tokenUse);
+  assert.deepEqual(known?.tokenUse, answer.tokenUse);
+  assert.equal(known?.fileCount, 1);
+  assert.ok(progress.some((p) => p.phase === 'reading' && p.done === answer.promptTokens));
+});
+
+test('with little room the conversation goes first and the files get the rest; all is accounted for', async () => {
+  const folder = temporaryFolder({ 'a.ts': 'needle\n'.repeat(300) });
+  const { chat, sink } = await session({ contextLength: 1024 });
+  const repository = new RepositoryContext([{ folder, label: null }]);
+  const answer = await chat.ask({ turns: [user('needle?')], repository }, sink, never);
+  assert.ok(answer.promptTokens <= 768);
+  assert.ok(answer.files.length > 0);
+  assert.deepEqual(
+    answer.leftOut.map((f) => [f.path, f.reason]),
+    [['a.ts', 'budget']],
+  );
+});
+
+test('a question without an answer is joined with the next', async () => {
+  let prompt = '';
+  const { chat, sink } = await session({
+    answer: (text) => {
+      prompt = text;
+      return 'ok';
+    },
+  });
+  await chat.ask({ turns: [user('one?'), user('two?')], repository: null }, sink, never);
+  assert.equal(prompt, '<bos><start_of_turn>user\none?\n\ntwo?<end_of_turn>\n<start_of_turn>model\n');
+});
+
+test('cancelled while files are gathered, while reading, while answering: always an answer that says so', async () => {
+  const folder = temporaryFolder({ 'a.ts': 'x'.repeat(2000) });
+  for (const phase of ['gathering', 'reading', 'answering'] as const) {
+    const { chat, deltas } = await session({ answer: () => 'y'.repeat(50) });
+    const abort = new AbortController();
+    const answer = await chat.ask(
+      { turns: [user('?')], repository: new RepositoryContext([{ folder, label: null }]) },
+      {
+        progress: (p) => {
+          if (p.phase === phase) abort.abort();
+        },
+        delta: (text) => {
+          deltas.push(text);
+        },
+      },
+      abort.signal,
+    );
+    assert.equal(answer.stopReason, 'cancelled', phase);
+    assert.equal(answer.text, deltas.join(''));
+    assert.ok(answer.text.length < 50);
+    const again = await chat.ask(
+      { turns: [user('?')], repository: null },
+      { progress: () => {}, delta: () => {} },
+      never,
+    );
+    assert.equal(again.stopReason, 'end');
+  }
+});
+
+test('a slow reader slows the answer instead of being flooded', async () => {
+  let produced = 0;
+  const { chat } = await session({
+    answer: () => 'x'.repeat(100),
+    gate: async () => {
+      produced++;
+    },
+  });
+  let taken = 0;
+  let ahead = 0;
+  await chat.ask(
+    { turns: [user('?')], repository: null },
+    {
+      progress: () => {},
+      delta: async () => {
+        taken++;
+        await new Promise((resolve) => setImmediate(resolve));
+        ahead = Math.max(ahead, produced - taken);
+      },
+    },
+    never,
+  );
+  assert.equal(taken, 100);
+  assert.ok(ahead <= 3, `${ahead} tokens ahead`);
+});
