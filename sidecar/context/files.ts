@@ -8,6 +8,8 @@ import type { RepositoryFile } from './repository.ts';
 
 /** Enough to keep a disk busy without holding many files in memory. */
 const READS_AT_ONCE = 8;
+/** Characters of text held in memory at most; files beyond it are left out for lack of room. */
+const MAX_TOTAL_TEXT = 128e6;
 /** Work between two looks at whatever else the process has to do. */
 const SLICE_MS = 15;
 
@@ -63,14 +65,19 @@ export class FileReader {
     const seen = new Map<string, Known>();
     let next = 0;
     let done = 0;
+    let held = 0;
     const worker = async () => {
       while (next < files.length) {
         signal?.throwIfAborted();
         const file = files[next++]!;
         const entry = await this.readOne(file, unsaved.get(file.path));
-        seen.set(file.absolute, entry);
-        if (entry.content instanceof SourceFile) sources.push(entry.content);
-        else leftOut.push({ path: file.path, reason: entry.content });
+        if (entry.content instanceof SourceFile) {
+          held += entry.content.text.length;
+          if (held > MAX_TOTAL_TEXT) leftOut.push({ path: file.path, reason: 'budget' });
+          else sources.push(entry.content);
+        }
+        if (held <= MAX_TOTAL_TEXT) seen.set(file.absolute, entry);
+        if (typeof entry.content === 'string') leftOut.push({ path: file.path, reason: entry.content });
         onProgress(++done, files.length);
       }
     };

@@ -6,6 +6,8 @@ const B = 0.75;
 /** A word in a path, or in the line that defines it, says more than one in passing. */
 const PATH_WEIGHT = 2;
 const DEFINITION_WEIGHT = 4;
+/** Words in `backticks` are what the question is about. */
+const QUOTED_WEIGHT = 2;
 /** The question before the current one still matters: "and where is it called?" */
 const EARLIER_QUESTION_WEIGHT = 0.3;
 
@@ -70,8 +72,10 @@ export function scorePassages(passages: readonly Passage[], questions: readonly 
   const query = new Map<string, number>();
   questions.forEach((question, index) => {
     const weight = EARLIER_QUESTION_WEIGHT ** index;
+    const quoted = new Set(question.match(/`[^`]+`/g)?.flatMap(wordsOf));
     for (const word of new Set(wordsOf(question))) {
-      if (!STOP_WORDS.has(word)) query.set(word, Math.max(weight, query.get(word) ?? 0));
+      if (STOP_WORDS.has(word) && !quoted.has(word)) continue;
+      query.set(word, Math.max(weight * (quoted.has(word) ? QUOTED_WEIGHT : 1), query.get(word) ?? 0));
     }
   });
   const averageLength = passages.reduce((sum, p) => sum + p.length, 0) / Math.max(1, passages.length);
