@@ -88,8 +88,12 @@ function copyIcons() {
 
 copyIcons();
 const present = Object.entries(bundles).filter(([entry]) => existsSync(join(root, entry)));
-for (const [entry, options] of present) {
-  const build = { ...options, entryPoints: [entry] };
-  if (watch) await (await esbuild.context(build)).watch();
-  else await esbuild.build(build);
-}
+const built = await Promise.allSettled(
+  present.map(async ([entry, options]) => {
+    const build = { ...options, entryPoints: [entry] };
+    if (watch) await (await esbuild.context(build)).watch();
+    else await esbuild.build(build);
+  }),
+);
+// esbuild has said what is wrong with each.
+if (built.some(({ status }) => status === 'rejected')) process.exitCode = 1;

@@ -196,17 +196,19 @@ export class GemmaAnswer extends LitElement {
         font-weight: 600;
       }
 
-      .citation code,
       code .citation {
-        color: inherit;
-      }
-
-      code .citation {
-        color: var(--vscode-textLink-foreground);
         font-family: inherit;
       }
 
-      .prose[data-streaming] > gemma-prose:last-child > p:last-child::after {
+      /* There the ground of code is as dark as a link. */
+      :host-context(body.vscode-high-contrast-light) code .citation {
+        color: inherit;
+        text-decoration: underline;
+      }
+
+      .prose[data-streaming] > gemma-prose:last-child > p:last-child::after,
+      .prose[data-streaming] > gemma-prose:last-child > * > li:last-child:not(:has(> p, > ul, > ol))::after,
+      .prose[data-streaming] > gemma-prose:last-child > * > li:last-child > p:last-child::after {
         content: '';
         display: inline-block;
         width: 7px;

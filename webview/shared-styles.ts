@@ -52,6 +52,7 @@ const controls = css`
     border-radius: 2px;
     color: var(--vscode-textLink-foreground);
     text-align: start;
+    text-decoration: var(--text-link-decoration, none);
   }
 
   .link:hover {

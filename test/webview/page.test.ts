@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { after, before, describe, it } from 'node:test';
+import type { HostMessage } from '../../webview/messages.ts';
+import { type ChatState, INITIAL_STATE, type ModelMessage, type UserMessage } from '../../webview/state.ts';
+import { hostileMarkdown } from './hostile-markdown.ts';
+import { CHROMIUM, PageInBrowser } from './page-in-browser.ts';
+
+const QUESTION: UserMessage = { role: 'user', text: 'Where is total?' };
+const READY: ChatState = {
+  ...INITIAL_STATE,
+  sidecar: { state: 'running' },
+  workspace: { folder: 'shop', trusted: true },
+};
+
+function answer(text: string, end: ModelMessage['end'] = 'complete'): ModelMessage {
+  return { role: 'model', requestId: 'r', text, end };
+}
+
+function showing(...messages: ChatState['messages']): HostMessage {
+  return { type: 'state', state: { ...READY, messages } };
+}
+
+/** What of a document the policy test needs; the tests' own compilation knows Node only. */
+interface PageDocument {
+  readonly body: { append(element: PageElement): void };
+  createElement(name: string): PageElement;
+  addEventListener(type: string, listener: (event: { readonly effectiveDirective: string }) => void): void;
+}
+interface PageElement {
+  textContent: string;
+  setAttribute(name: string, value: string): void;
+}
+
+const skip = existsSync(CHROMIUM) ? false : 'Chromium is not installed';
+
+describe('the chat page', { skip }, () => {
+  let page: PageInBrowser;
+  before(async () => {
+    page = await PageInBrowser.open();
+  });
+  after(() => page?.close());
+
+  describe('takes a question', () => {
+    it('with Enter, not with Shift+Enter', async () => {
+      await page.receive({ type: 'state', state: READY });
+      const input = page.get('input');
+      await input.fill('First');
+      await input.press('Shift+Enter');
+      await input.pressSequentially('second');
+      assert.deepEqual(await page.requests(), []);
+      await input.press('Enter');
+      assert.deepEqual(await page.requests(), [{ type: 'ask', question: 'First\nsecond' }]);
+      assert.equal(await input.inputValue(), '');
+    });
+
+    it('from an example, by a click', async () => {
+      await page.receive({ type: 'state', state: READY });
+      await page.get('example').first().click();
+      assert.equal((await page.requests())[0]?.type, 'ask');
+    });
+
+    it('and not another one while it answers; Esc and the button stop', async () => {
+      await page.receive(showing(QUESTION, answer('In', 'streaming')));
+      await page.get('input').fill('Next');
+      await page.get('input').press('Enter');
+      assert.equal(await page.get('send').count(), 0);
+      await page.get('input').press('Escape');
+      await page.get('stop').click();
+      assert.deepEqual(await page.requests(), [{ type: 'stop' }, { type: 'stop' }]);
+      assert.equal(await page.get('input').inputValue(), 'Next');
+    });
+  });
+
+  describe('shows an answer', () => {
+    it('as it streams, and says so once at its start and its end', async () => {
+      await page.receive(showing(QUESTION, answer('', 'streaming')));
+      assert.equal(await page.get('state').getAttribute('data-state'), 'reading');
+      for (const text of ['In ', '**src', '/cart.ts:3', '**.']) {
+        await page.receive({ type: 'event', event: { type: 'streamed', requestId: 'r', text } });
+        assert.equal(await page.get('announcement').textContent(), 'The answer begins.');
+      }
+      assert.equal(await page.get('state').getAttribute('data-state'), 'streaming');
+      assert.equal(await page.page.locator('gemma-prose strong').textContent(), 'src/cart.ts:3');
+      await page.receive({ type: 'event', event: { type: 'stopped', requestId: 'r' } });
+      assert.equal(await page.get('announcement').textContent(), 'The answer was stopped.');
+    });
+
+    it('without drawing again what has not changed', async () => {
+      await page.receive(showing(QUESTION, answer('One.\n\nTwo.\n\nThree.\n\nFour', 'streaming')));
+      await page.page
+        .locator('gemma-prose p')
+        .first()
+        .evaluate((first) => first.setAttribute('data-kept', ''));
+      await page.receive({ type: 'event', event: { type: 'streamed', requestId: 'r', text: ' more' } });
+      assert.equal(await page.page.locator('gemma-prose p[data-kept]').count(), 1);
+      assert.equal(await page.page.locator('gemma-prose p').last().textContent(), 'Four more');
+    });
+
+    it('with places that open, links that are asked about, and code that is copied as it is', async () => {
+      const text =
+        'See src/cart.ts:3-5 and [docs](https://example.com/a?b=c).\n\n```ts\nconst a = "<b>";\n```\n';
+      await page.receive(showing(QUESTION, answer(text)));
+      await page.get('citation').click();
+      await page.page.getByRole('link', { name: 'docs' }).click();
+      await page.get('copy-code').click();
+      await page.get('insert-code').click();
+      assert.deepEqual(await page.requests(), [
+        { type: 'open-file', path: 'src/cart.ts', line: 3, endLine: 5 },
+        { type: 'open-link', url: 'https://example.com/a?b=c' },
+        { type: 'copy', text: 'const a = "<b>";\n' },
+        { type: 'insert', text: 'const a = "<b>";\n' },
+      ]);
+      assert.equal(
+        await page.page.getByRole('link', { name: 'docs' }).getAttribute('title'),
+        'https://example.com/a?b=c',
+      );
+    });
+
+    it('to the keyboard: arrows go from message to message', async () => {
+      await page.receive(showing(QUESTION, answer('One.')));
+      await page.page.getByRole('listitem', { name: 'Gemma' }).focus();
+      await page.page.keyboard.press('ArrowUp');
+      assert.ok(
+        await page.page.getByRole('listitem', { name: 'You' }).evaluate((item) => item.matches(':focus')),
+      );
+    });
+
+    it('or why there is none, with what to do', async () => {
+      const failure = { message: 'No memory.', fixes: ['open-settings'] } as const;
+      await page.receive(showing(QUESTION, { ...answer('', 'failed'), failure }));
+      assert.equal(await page.get('state').getAttribute('data-state'), 'error');
+      assert.match((await page.get('failure').textContent()) ?? '', /No memory\./);
+      await page.page.getByRole('button', { name: 'Open settings' }).click();
+      assert.deepEqual(await page.requests(), [{ type: 'fix', action: 'open-settings' }]);
+    });
+  });
+
+  it('opens the meter to numbers and to the files left out', async () => {
+    const tokenUse = { contextLength: 8192, repository: 4000, conversation: 96, reserved: 1024 };
+    const promptUse = {
+      tokenUse,
+      fileCount: 2,
+      files: [],
+      leftOut: [{ path: 'a.png', reason: 'binary' }],
+    } as const;
+    await page.receive({ type: 'state', state: { ...READY, promptUse } });
+    assert.match((await page.get('meter').getAttribute('title')) ?? '', /Free: 3,072 tokens/);
+    await page.get('meter').click();
+    await page.get('left-out').locator('summary').click();
+    assert.match(
+      (await page.get('left-out').textContent()) ?? '',
+      /2 files read, 1 left out\s+a\.png\s+binary/,
+    );
+    await page.page.keyboard.press('Escape');
+    assert.equal(await page.get('left-out').count(), 0);
+  });
+
+  it('keeps an unsent question over a reload', async () => {
+    await page.get('input').fill('Half a question');
+    await page.page.reload();
+    assert.equal(await page.get('input').inputValue(), 'Half a question');
+    await page.get('input').fill('');
+  });
+
+  it('is held by its policy even if the sanitiser let something through', async () => {
+    const before = page.leaked.length;
+    const blocked = await page.page.evaluate(async (world) => {
+      const { document } = globalThis as unknown as { document: PageDocument };
+      const blocked: string[] = [];
+      document.addEventListener('securitypolicyviolation', (event) => blocked.push(event.effectiveDirective));
+      const add = (name: string, attributes: Record<string, string>, text = '') => {
+        const element = document.createElement(name);
+        for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+        element.textContent = text;
+        document.body.append(element);
+      };
+      add('img', { src: `${world}/a.png` });
+      add('script', {}, 'window.ran = 1');
+      add('link', { rel: 'stylesheet', href: `${world}/a.css` });
+      add('style', {}, 'body { color: red }');
+      add('iframe', { src: `${world}/frame` });
+      await fetch(`${world}/fetch`).catch(() => {});
+      await new Promise((done) => setTimeout(done, 200));
+      return blocked;
+    }, page.worldOrigin);
+    assert.deepEqual(
+      new Set(blocked),
+      new Set(['img-src', 'script-src-elem', 'style-src-elem', 'frame-src', 'connect-src']),
+    );
+    assert.equal(page.leaked.length, before);
+    await page.page.reload();
+  });
+
+  it('sends nothing and runs nothing, whatever the model writes', async () => {
+    const payloads = hostileMarkdown(page.worldOrigin);
+    assert.ok(payloads.length >= 200, `only ${payloads.length} payloads`);
+    await page.requests();
+    const streamed = payloads.flatMap((text): HostMessage[][] => {
+      const half = Math.floor(text.length / 2);
+      const parts = [text.slice(0, half), text.slice(half)];
+      return [
+        [showing({ role: 'user', text }, answer('', 'streaming'))],
+        ...parts.map((part): HostMessage[] => [
+          { type: 'event', event: { type: 'streamed', requestId: 'r', text: part } },
+        ]),
+      ];
+    });
+    await page.receiveInSteps(streamed);
+    // All at once, as a restored conversation.
+    await page.receive(showing(...payloads.flatMap((text) => [QUESTION, answer(text)])));
+    assert.equal(await page.page.locator('gemma-answer').count(), payloads.length);
+    // The control shows that a request would have been seen.
+    await fetch(`${page.worldOrigin}/control`);
+    assert.deepEqual(page.leaked, ['/control']);
+    assert.deepEqual(await page.requests(), []);
+    assert.equal(await page.page.evaluate(() => Reflect.get(globalThis, 'ran')), undefined);
+    assert.equal(
+      await page.page.locator('gemma-chat :is(a, img, iframe, form, input, object, link, style)').count(),
+      0,
+    );
+  });
+});
