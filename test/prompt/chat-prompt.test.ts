@@ -92,10 +92,7 @@ test('attachments stand before their question', () => {
     text: 'what is this?',
     attachments: [{ path: 'a.ts', text: 'let x;', lines: { first: 7, last: 7 } }],
   };
-  assert.match(
-    text(tokenizer, [turn], null),
-    /user\n=== a\.ts\n7\| let x;\n\nQuestion: what is this\?</,
-  );
+  assert.match(text(tokenizer, [turn], null), /user\n=== a\.ts\n7\| let x;\n\nQuestion: what is this\?</);
 });
 
 test('lines are numbered where they begin something, and every tenth otherwise', () => {
@@ -120,7 +117,11 @@ for (const { name, files, turns, question, prompt } of form.chat) {
       ]),
       { role: 'user' as const, text: question },
     ];
-    const shown = files.map(({ path, text, firstLine }) => ({ path, text, lines: { first: firstLine, last: 0 } }));
+    const shown = files.map(({ path, text, firstLine }) => ({
+      path,
+      text,
+      lines: { first: firstLine, last: 0 },
+    }));
     assert.equal(text(tokenizer, conversation, shown.length > 0 ? shown : null), prompt);
   });
 }
