@@ -37,7 +37,17 @@ export class Workbench {
     const entries = Object.entries(payload);
     if (entries.length > 0) url.searchParams.set('payload', JSON.stringify(entries));
     await this.page.goto(url.href);
-    await this.page.locator('.monaco-workbench').waitFor({ timeout: 60_000 });
+    await this.#drawn();
+  }
+
+  /** As the command Reload Window does. */
+  async reload(): Promise<void> {
+    await this.page.reload();
+    await this.#drawn();
+  }
+
+  async #drawn(): Promise<void> {
+    await this.page.locator('.monaco-workbench .statusbar-item').first().waitFor({ timeout: 60_000 });
   }
 
   /** Runs a command from the palette by its full label; retries while extensions are still being scanned. */
@@ -46,9 +56,9 @@ export class Workbench {
     for (;;) {
       await this.page.keyboard.press('F1');
       const input = this.page.locator('.quick-input-widget input').first();
-      await input.fill(`>${label}`);
       const option = this.page.locator('.quick-input-list').getByRole('option', { name: label }).first();
       try {
+        await input.fill(`>${label}`, { timeout: 2000 });
         await option.waitFor({ timeout: 1000 });
         await option.click({ timeout: 1000 });
         return;

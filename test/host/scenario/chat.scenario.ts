@@ -76,7 +76,7 @@ describe('chat', () => {
     const asked = await chat.questions.count();
     assert.ok(asked > 0);
     const answer = await chat.lastText();
-    await workbench.page.reload();
+    await workbench.reload();
     await workbench.command('Gemma: Open Chat');
     await chat.questions.nth(asked - 1).waitFor();
     assert.equal(await chat.questions.count(), asked);
