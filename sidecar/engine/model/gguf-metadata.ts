@@ -78,7 +78,7 @@ export class PackedStrings {
     const parts = texts.map((t) => (typeof t === 'string' ? Buffer.from(t, 'utf8') : t));
     const offsets = new Uint32Array(parts.length + 1);
     for (const [i, part] of parts.entries()) offsets[i + 1] = offsets[i]! + part.length;
-    return new PackedStrings(Buffer.concat(parts), offsets);
+    return new PackedStrings(new Uint8Array(Buffer.concat(parts)), offsets);
   }
 }
 
