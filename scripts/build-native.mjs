@@ -37,7 +37,10 @@ const host = `${process.platform}-${process.arch}`;
 const target = values.target ?? host;
 const cross = target === host ? undefined : CROSS[target];
 if (target !== host && cross === undefined) {
-  fail(`Cannot build for ${target} here; choose ${host} or one of ${Object.keys(CROSS).join(', ')}.`);
+  process.stderr.write(
+    `Cannot build for ${target} here; choose ${host} or ${Object.keys(CROSS).join(', ')}.\n`,
+  );
+  process.exit(2);
 }
 
 const suffix = values.asan ? '-asan' : '';
@@ -48,10 +51,13 @@ mkdirSync(build, { recursive: true });
 const unlock = lock(join(build, '.lock'));
 try {
   if (!existsSync(output) || statSync(output).mtimeMs < newestSource()) compile();
+  process.stderr.write(`${output}\n`);
+} catch (error) {
+  process.stderr.write(`build-native: ${error.message}\n`);
+  process.exitCode = 1;
 } finally {
   unlock();
 }
-process.stderr.write(`${output}\n`);
 
 function compile() {
   const options = [
@@ -96,7 +102,7 @@ function isRunning(file) {
     if (owner > 0) process.kill(owner, 0);
     return true;
   } catch (error) {
-    return error.code === 'EPERM';
+    return error.code !== 'ESRCH';
   }
 }
 
@@ -113,10 +119,8 @@ function run(command, args) {
     // Diagnostics belong on stderr: stdout may be the protocol of whoever called.
     execFileSync(command, args, { stdio: ['ignore', process.stderr, 'inherit'] });
   } catch (error) {
-    fail(error.code === 'ENOENT' ? `${command} is not installed.` : `${command} failed; see above.`);
+    throw new Error(
+      error.code === 'ENOENT' ? `${command} is not installed.` : `${command} failed; see above.`,
+    );
   }
-}
-
-function fail(message) {
-  throw new Error(`build-native: ${message}`);
 }

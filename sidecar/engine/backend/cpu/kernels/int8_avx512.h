@@ -166,28 +166,43 @@ void few_tokens(const uint8_t* panel, const TokenBlock& block, float* out) {
   for (int t = 0; t < token_count; t++) _mm512_storeu_ps(out + t * kPanelRows, acc[t]);
 }
 
+// Every token's bias for one tile, so that the loop over tokens broadcasts it from memory: computed there, it would
+// take the dot products' ports.
+template <MatrixFormat format>
+GS_ALWAYS_INLINE void block_bias(const TokenBlock& block, int64_t first, int32_t (*bias)[kTokenBlock]) {
+  for (int64_t t = 0; t < block.tokens; t++) {
+    int32_t one[2];
+    token_bias<format>(block, first + t, one);
+    bias[0][t] = one[0];
+    if constexpr (quant_format(format).scales == ScaleKind::kKSigned) bias[1][t] = one[1];
+  }
+}
+
 // `panel_count` tiles against every token of the block, for each tile in turn.
 template <MatrixFormat format, int panel_count>
 void many_tokens(const uint8_t* const* panels, const TokenBlock& block, float* out) {
   constexpr QuantFormat quant = quant_format(format);
-  const int64_t stride = block.tokens * kPanelRows;
+  const int64_t tokens = block.tokens, stride = tokens * kPanelRows;
   __builtin_memset(out, 0, static_cast<size_t>(panel_count * stride) * sizeof(float));
+  alignas(64) int32_t biases[2][kTokenBlock];
   for (int64_t i = 0; i < block.tiles; i++) {
     Tile512 tiles[panel_count];
 #pragma GCC unroll 2
     for (int p = 0; p < panel_count; p++) unpack<format>(tile_address(quant, panels[p], i), tiles[p]);
-    for (int64_t t = 0; t < block.tokens; t++) {
-      const int64_t index = i * block.tokens + t;
+    block_bias<format>(block, i * tokens, biases);
+    const int8_t* q = block.q + i * tokens * kTileColumns;
+    const float* scale = block.scale + i * tokens;
+    const float* scaled_sum = block.scaled_sum + i * tokens;
+    float* to = out;
+    for (int64_t t = 0; t < tokens; t++, q += kTileColumns, to += kPanelRows) {
       __m512i x[8];
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; j++) x[j] = broadcast_word(block.q + index * kTileColumns + 4 * j);
-      int32_t bias[2];
-      token_bias<format>(block, index, bias);
+      for (int j = 0; j < 8; j++) x[j] = broadcast_word(q + 4 * j);
+      const int32_t bias[2] = {biases[0][t], biases[1][t]};
 #pragma GCC unroll 2
       for (int p = 0; p < panel_count; p++) {
-        float* to = out + p * stride + t * kPanelRows;
-        _mm512_storeu_ps(to, add_dot<format>(tiles[p], x, bias, block.scale[index], block.scaled_sum[index],
-                                             _mm512_loadu_ps(to)));
+        const __m512 acc = _mm512_loadu_ps(to + p * stride);
+        _mm512_storeu_ps(to + p * stride, add_dot<format>(tiles[p], x, bias, scale[t], scaled_sum[t], acc));
       }
     }
   }
