@@ -31,7 +31,7 @@ import {
 } from '../sidecar/protocol/methods.ts';
 import type { Sidecar } from '../webview/state.ts';
 import { CrashBudget } from './crash-budget.ts';
-import { crashFailure, describeExit, SidecarExitedError } from './failure.ts';
+import { crashFailure, describeExit, SidecarExitedError, SidecarStoppedError } from './failure.ts';
 import { type SidecarCommand, type SidecarExit, SidecarProcess } from './sidecar-process.ts';
 
 /** After a connection has closed, its process has this long to say how it ended. */
@@ -49,6 +49,7 @@ export interface SidecarClientOptions {
 export class SidecarClient implements vscode.Disposable {
   readonly #options: SidecarClientOptions;
   readonly #budget = new CrashBudget();
+  #sidecar: Sidecar = { state: 'starting' };
   readonly #sidecarChanged = new vscode.EventEmitter<Sidecar>();
   readonly #statusChanged = new vscode.EventEmitter<Status>();
   readonly #chatProgressed = new vscode.EventEmitter<ChatProgress>();
@@ -70,12 +71,17 @@ export class SidecarClient implements vscode.Disposable {
   async start(): Promise<void> {
     const client = this.#createClient();
     this.#client = client;
-    this.#sidecarChanged.fire({ state: 'starting' });
+    this.#setSidecar({ state: 'starting' });
     try {
       await client.start();
     } catch (error) {
       this.#options.log.error(`The sidecar did not start: ${String(error)}`);
     }
+  }
+
+  /** True when the crash budget is spent and only a restart helps. */
+  get isStopped(): boolean {
+    return this.#sidecar.state === 'stopped';
   }
 
   /** Stops the sidecar and starts it with the settings as they are now. */
@@ -128,11 +134,10 @@ export class SidecarClient implements vscode.Disposable {
   }
 
   async #request<P, R>(method: RequestMethod<P, R>, params: P, token?: vscode.CancellationToken): Promise<R> {
+    await this.#untilRunning();
     const client = this.#client;
-    if (client === null) throw new Error('The sidecar is not running.');
-    // Waits for a start that is under way, so that a question may be asked while the sidecar comes back.
-    await client.start();
     const process = this.#process;
+    if (client === null) throw new SidecarStoppedError();
     try {
       return await client.sendRequest<R>(method.method, params, token);
     } catch (error) {
@@ -142,20 +147,44 @@ export class SidecarClient implements vscode.Disposable {
     }
   }
 
+  /** Waits for a start that is under way, so that a question may be asked while the sidecar comes back. */
+  async #untilRunning(): Promise<void> {
+    const settled = (sidecar: Sidecar) => sidecar.state === 'running' || sidecar.state === 'stopped';
+    if (!settled(this.#sidecar)) {
+      await new Promise<void>((resolve) => {
+        const subscription = this.onSidecarChanged((sidecar) => {
+          if (!settled(sidecar)) return;
+          subscription.dispose();
+          resolve();
+        });
+      });
+    }
+    if (this.#sidecar.state === 'stopped') throw new SidecarStoppedError();
+  }
+
+  #setSidecar(sidecar: Sidecar): void {
+    this.#sidecar = sidecar;
+    this.#sidecarChanged.fire(sidecar);
+  }
+
   #createClient(): LanguageClient {
-    const client: LanguageClient = new LanguageClient('gemmaSidecar', 'Gemma Sidecar', () => this.#launch(), {
-      documentSelector: DOCUMENTS,
-      initializationOptions: this.#options.initializationOptions,
-      outputChannel: this.#options.log,
-      revealOutputChannelOn: RevealOutputChannelOn.Never,
-      middleware: this.#options.middleware,
-      // The chat shows why a start failed; the client's own pop-up would only say it again.
-      initializationFailedHandler: () => false,
-      errorHandler: {
-        error: () => ({ action: ErrorAction.Continue, handled: true }),
-        closed: () => this.#afterClose(client),
+    const client: LanguageClient = new QuietLanguageClient(
+      'gemmaSidecar',
+      'Gemma Sidecar',
+      () => this.#launch(),
+      {
+        documentSelector: DOCUMENTS,
+        initializationOptions: this.#options.initializationOptions,
+        outputChannel: this.#options.log,
+        revealOutputChannelOn: RevealOutputChannelOn.Never,
+        middleware: this.#options.middleware,
+        initializationFailedHandler: () => false,
+        errorHandler: {
+          error: () => ({ action: ErrorAction.Continue, handled: true }),
+          closed: () => this.#afterClose(client),
+        },
       },
-    });
+    );
     const listen = <P>(method: NotificationMethod<P>, emitter: vscode.EventEmitter<P>) =>
       client.onNotification(method.method, (params: P) => emitter.fire(params));
     listen(StatusChangedNotification, this.#statusChanged);
@@ -178,7 +207,7 @@ export class SidecarClient implements vscode.Disposable {
   }
 
   async #afterStart(): Promise<void> {
-    this.#sidecarChanged.fire({ state: 'running' });
+    this.#setSidecar({ state: 'running' });
     try {
       this.#statusChanged.fire(await this.status());
     } catch (error) {
@@ -196,11 +225,11 @@ export class SidecarClient implements vscode.Disposable {
     const delay = this.#budget.crashed(Date.now());
     if (delay === null) {
       const failure = crashFailure(exit, vscode.l10n.t);
-      this.#sidecarChanged.fire({ state: 'stopped', failure });
+      this.#setSidecar({ state: 'stopped', failure });
       return { action: CloseAction.DoNotRestart, handled: true, message: failure.message };
     }
     this.#startDelayMs = delay;
-    this.#sidecarChanged.fire({ state: 'restarting', reason: describeExit(exit) });
+    this.#setSidecar({ state: 'restarting', reason: describeExit(exit) });
     return { action: CloseAction.Restart, handled: true };
   }
 
@@ -215,6 +244,13 @@ export class SidecarClient implements vscode.Disposable {
       this.#options.log.debug(`The sidecar did not shut down in order: ${String(error)}`);
     }
     await process?.stop();
+  }
+}
+
+/** Failures go to the log only: what a person should know, the chat says in a sentence. */
+class QuietLanguageClient extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
   }
 }
 

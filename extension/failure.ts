@@ -15,6 +15,13 @@ export class SidecarExitedError extends Error {
   }
 }
 
+/** A request to a sidecar that stays down. */
+export class SidecarStoppedError extends Error {
+  constructor() {
+    super('The sidecar is not running.');
+  }
+}
+
 /** Turns a sentence into the editor's language; the pure rules here know no editor. */
 export type Translate = (message: string, ...args: (string | number)[]) => string;
 
@@ -27,6 +34,12 @@ export function requestFailure(error: unknown, t: Translate): Failure {
         error.message,
       ),
       fixes: ['retry', 'show-log'],
+    };
+  }
+  if (error instanceof SidecarStoppedError) {
+    return {
+      message: t('The sidecar is not running. Restart it, then ask again.'),
+      fixes: ['restart-sidecar'],
     };
   }
   const code = errorCode(error);
@@ -51,17 +64,25 @@ export function modelFailure(status: Status, usesOwnModel: boolean, t: Translate
 /** Why the sidecar stays down. */
 export function crashFailure(exit: SidecarExit, t: Translate): Failure {
   const reason = describeExit(exit);
-  const message =
-    exit.signal === 'SIGKILL'
-      ? t(
-          'The sidecar was ended five times in three minutes ({0}), most likely because memory ran out. A smaller model or context length needs less.',
-          reason,
-        )
-      : t(
-          'The sidecar stopped five times in three minutes ({0}), so it is not started again by itself.',
-          reason,
-        );
-  return { message, fixes: ['restart-sidecar', 'choose-model', 'show-log'] };
+  if (ranOutOfMemory(exit)) {
+    const message = t(
+      'The sidecar ended five times in three minutes ({0}), most likely because memory ran out. A smaller model or context length needs less.',
+      reason,
+    );
+    return { message, fixes: ['restart-sidecar', 'choose-model', 'open-settings'] };
+  }
+  const message = t(
+    'The sidecar stopped five times in three minutes ({0}), so it is not started again by itself.',
+    reason,
+  );
+  return { message, fixes: ['restart-sidecar', 'show-log'] };
+}
+
+/** The system ends what takes too much with SIGKILL; allocators say it before they give up. */
+function ranOutOfMemory({ signal, lastLines }: SidecarExit): boolean {
+  return (
+    signal === 'SIGKILL' || lastLines.some((line) => /out of memory|bad_alloc|cannot allocate/i.test(line))
+  );
 }
 
 export function describeExit(exit: SidecarExit): string {

@@ -14,7 +14,8 @@ export function activateModelCommands(context: vscode.ExtensionContext, client: 
     vscode.workspace.onDidChangeConfiguration(async (change) => {
       if (!affectsModel(change)) return;
       try {
-        await client.selectModel(readSettings().modelPath ?? null);
+        if (client.isStopped) await client.restart();
+        else await client.selectModel(readSettings().modelPath ?? null);
       } catch (error) {
         // The sidecar reports the reason as its status, which the chat shows.
         void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));

@@ -96,6 +96,10 @@ export class GemmaEmptyState extends LitElement {
         line-height: 1.45;
       }
 
+      vscode-button {
+        margin-bottom: 10px;
+      }
+
       ul {
         display: flex;
         flex-direction: column;

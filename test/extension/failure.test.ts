@@ -5,6 +5,7 @@ import {
   modelFailure,
   requestFailure,
   SidecarExitedError,
+  SidecarStoppedError,
   type Translate,
 } from '../../extension/failure.ts';
 import { ErrorCode } from '../../sidecar/protocol/errors.ts';
@@ -33,6 +34,11 @@ describe('a failure', () => {
     assert.match(requestFailure(new SidecarExitedError(KILLED), t).message, /\(signal SIGKILL\)/);
     assert.match(crashFailure(KILLED, t).message, /memory/);
     assert.doesNotMatch(crashFailure({ code: 1, signal: null, lastLines: [] }, t).message, /memory/);
+    assert.match(crashFailure({ code: 1, signal: null, lastLines: ['std::bad_alloc'] }, t).message, /memory/);
+  });
+
+  it('of a sidecar that stays down offers to restart it', () => {
+    assert.deepEqual(requestFailure(new SidecarStoppedError(), t).fixes, ['restart-sidecar']);
   });
 
   it('of the model offers the built-in one only where another was chosen', () => {
