@@ -166,8 +166,8 @@ void few_tokens(const uint8_t* panel, const TokenBlock& block, float* out) {
   for (int t = 0; t < token_count; t++) _mm512_storeu_ps(out + t * kPanelRows, acc[t]);
 }
 
-// Every token's bias for one tile, so that the loop over tokens broadcasts it from memory: computed there, it would
-// take the dot products' ports.
+// Every token's bias for one tile, so that the loop over tokens broadcasts it from memory: computed there, it
+// would take the dot products' ports.
 template <MatrixFormat format>
 GS_ALWAYS_INLINE void block_bias(const TokenBlock& block, int64_t first, int32_t (*bias)[kTokenBlock]) {
   for (int64_t t = 0; t < block.tokens; t++) {
