@@ -32,6 +32,7 @@ import {
 import type { Sidecar } from '../webview/state.ts';
 import { CrashBudget } from './crash-budget.ts';
 import { crashFailure, describeExit, SidecarExitedError, SidecarStoppedError } from './failure.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { type SidecarCommand, type SidecarExit, SidecarProcess } from './sidecar-process.ts';
 
 /** After a connection has closed, its process has this long to say how it ended. */
@@ -41,6 +42,8 @@ const DOCUMENTS = [{ scheme: 'file' }, { scheme: 'untitled' }];
 export interface SidecarClientOptions {
   readonly command: SidecarCommand;
   readonly log: vscode.LogOutputChannel;
+  /** Off while the sidecar is debugged: one that stands at a breakpoint does not answer. */
+  readonly endWhenHung: boolean;
   /** Read anew at each start. */
   readonly initializationOptions: () => InitializationOptions;
   readonly middleware: Middleware;
@@ -49,6 +52,12 @@ export interface SidecarClientOptions {
 export class SidecarClient implements vscode.Disposable {
   readonly #options: SidecarClientOptions;
   readonly #budget = new CrashBudget();
+  readonly #heartbeat = new Heartbeat({
+    ping: () => this.status(),
+    isPatient: () => this.#loading,
+    onHang: () => this.#process?.kill('it did not answer for 10 seconds'),
+  });
+  #loading = false;
   #sidecar: Sidecar = { state: 'starting' };
   readonly #sidecarChanged = new vscode.EventEmitter<Sidecar>();
   readonly #statusChanged = new vscode.EventEmitter<Status>();
@@ -65,6 +74,9 @@ export class SidecarClient implements vscode.Disposable {
 
   constructor(options: SidecarClientOptions) {
     this.#options = options;
+    this.onStatusChanged(({ state }) => {
+      this.#loading = state === 'starting' || state === 'loading';
+    });
   }
 
   /** Starts the sidecar. A failure is reported through the events, never thrown. */
@@ -208,6 +220,7 @@ export class SidecarClient implements vscode.Disposable {
 
   async #afterStart(): Promise<void> {
     this.#setSidecar({ state: 'running' });
+    if (this.#options.endWhenHung) this.#heartbeat.start();
     try {
       this.#statusChanged.fire(await this.status());
     } catch (error) {
@@ -219,6 +232,7 @@ export class SidecarClient implements vscode.Disposable {
     client: LanguageClient,
   ): Promise<{ action: CloseAction; handled: true; message?: string }> {
     if (this.#client !== client) return { action: CloseAction.DoNotRestart, handled: true };
+    this.#heartbeat.stop();
     const process = this.#process;
     const exit = (process && (await exitWithin(process, EXIT_GRACE_MS))) ?? UNKNOWN_EXIT;
     void process?.stop();
@@ -238,6 +252,7 @@ export class SidecarClient implements vscode.Disposable {
     const process = this.#process;
     this.#client = null;
     this.#process = null;
+    this.#heartbeat.stop();
     try {
       await client?.dispose();
     } catch (error) {

@@ -79,7 +79,8 @@ export function crashFailure(exit: SidecarExit, t: Translate): Failure {
 }
 
 /** The system ends what takes too much with SIGKILL; allocators say it before they give up. */
-function ranOutOfMemory({ signal, lastLines }: SidecarExit): boolean {
+function ranOutOfMemory({ signal, lastLines, killedBecause }: SidecarExit): boolean {
+  if (killedBecause !== undefined) return false;
   return (
     signal === 'SIGKILL' || lastLines.some((line) => /out of memory|bad_alloc|cannot allocate/i.test(line))
   );
@@ -87,6 +88,7 @@ function ranOutOfMemory({ signal, lastLines }: SidecarExit): boolean {
 
 export function describeExit(exit: SidecarExit): string {
   if (exit.startError !== undefined) return `could not be started: ${exit.startError}`;
+  if (exit.killedBecause !== undefined) return exit.killedBecause;
   if (exit.signal !== null) return `signal ${exit.signal}`;
   return `exit code ${exit.code ?? 'unknown'}`;
 }

@@ -6,12 +6,14 @@ import { SidecarClient } from './client.ts';
 import { isCompletionEnabled, needsRestart, readSettings } from './config.ts';
 import { inlineCompletionMiddleware } from './inline-completion.ts';
 import { activateModelCommands } from './model-commands.ts';
+import type { SidecarCommand } from './sidecar-process.ts';
 import { activateStatusBar } from './status-bar.ts';
 
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Gemma Sidecar', { log: true });
   const client = new SidecarClient({
-    command: { entry: sidecarEntry(context), workingDirectory: context.extensionPath },
+    command: sidecarCommand(context),
+    endWhenHung: process.env['GEMMA_SIDECAR_INSPECT'] === undefined,
     log,
     middleware: inlineCompletionMiddleware,
     initializationOptions: () => ({
@@ -36,7 +38,12 @@ export function activate(context: vscode.ExtensionContext): void {
   void client.start();
 }
 
-/** GEMMA_SIDECAR_DEV names another build of the sidecar to run, for work on it. */
-function sidecarEntry(context: vscode.ExtensionContext): string {
-  return process.env['GEMMA_SIDECAR_DEV'] ?? context.asAbsolutePath('dist/sidecar.js');
+/** GEMMA_SIDECAR_DEV names another build of the sidecar to run, GEMMA_SIDECAR_INSPECT a port for its debugger. */
+function sidecarCommand(context: vscode.ExtensionContext): SidecarCommand {
+  const inspectPort = process.env['GEMMA_SIDECAR_INSPECT'];
+  return {
+    entry: process.env['GEMMA_SIDECAR_DEV'] ?? context.asAbsolutePath('dist/sidecar.js'),
+    workingDirectory: context.extensionPath,
+    ...(inspectPort === undefined ? {} : { runtimeArguments: [`--inspect=127.0.0.1:${inspectPort}`] }),
+  };
 }

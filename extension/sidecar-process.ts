@@ -15,11 +15,15 @@ export interface SidecarExit {
   readonly lastLines: readonly string[];
   /** Set when the process could not be started at all. */
   readonly startError?: string;
+  /** Set when we ended it, and why. */
+  readonly killedBecause?: string;
 }
 
 export interface SidecarCommand {
   /** The JavaScript file to run. */
   readonly entry: string;
+  /** Options of the runtime, before the entry. */
+  readonly runtimeArguments?: readonly string[];
   readonly workingDirectory: string;
 }
 
@@ -30,15 +34,20 @@ export class SidecarProcess {
   /** Messages from the sidecar, on a descriptor of their own: stdout is log, like stderr. */
   readonly output: Readable;
   readonly #child: ChildProcess;
+  #killedBecause: string | undefined;
 
   constructor(command: SidecarCommand, logLine: (line: string) => void) {
     // The editor's own runtime runs the sidecar, so a user needs no Node of their own.
-    const child = spawn(process.execPath, [command.entry, ...SERVE_ARGUMENTS], {
-      cwd: command.workingDirectory,
-      env: { ...scrubbedEnvironment(process.env), ELECTRON_RUN_AS_NODE: '1' },
-      stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-      windowsHide: true,
-    });
+    const child = spawn(
+      process.execPath,
+      [...(command.runtimeArguments ?? []), command.entry, ...SERVE_ARGUMENTS],
+      {
+        cwd: command.workingDirectory,
+        env: { ...scrubbedEnvironment(process.env), ELECTRON_RUN_AS_NODE: '1' },
+        stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+        windowsHide: true,
+      },
+    );
     const output = child.stdio[PROTOCOL_FD];
     if (child.stdin === null || !(output instanceof Readable))
       throw new Error('The sidecar has no pipes to talk through.');
@@ -47,17 +56,25 @@ export class SidecarProcess {
     this.output = output;
     // A write to a dead process is reported through `exited`; unhandled, it would be an error of the editor's.
     this.input.on('error', () => {});
-    this.exited = watchExit(child, logLine);
+    this.exited = watchExit(child, logLine).then((exit) =>
+      this.#killedBecause === undefined ? exit : { ...exit, killedBecause: this.#killedBecause },
+    );
   }
 
   get pid(): number | undefined {
     return this.#child.pid;
   }
 
+  /** Ends it at once. */
+  kill(because: string): void {
+    this.#killedBecause = because;
+    this.#child.kill('SIGKILL');
+  }
+
   /** Closes stdin, which ends a healthy sidecar, and kills it if that does not help. */
   async stop(): Promise<void> {
     this.input.end();
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    const timer = setTimeout(() => this.kill('it did not leave'), STOP_TIMEOUT_MS);
     await this.exited;
     clearTimeout(timer);
   }

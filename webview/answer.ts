@@ -9,6 +9,7 @@ import { type Block, BlockStream } from './markdown-blocks.ts';
 import { send } from './port.ts';
 import { sharedStyles } from './shared-styles.ts';
 import type { AnswerSpeed, ModelMessage } from './state.ts';
+import { visibleText } from './visible-text.ts';
 import { count, counted } from './wording.ts';
 
 export class GemmaAnswer extends LitElement {
@@ -34,7 +35,7 @@ export class GemmaAnswer extends LitElement {
     const { text, end, failure, notes = [], citedPaths } = this.message;
     return html`
       <div class="prose" ?data-streaming=${end === 'streaming' && text !== ''}>
-        ${this.#blocks.update(text).map((block) => drawBlock(block, citedPaths))}
+        ${this.#blocks.update(visibleText(text)).map((block) => drawBlock(block, citedPaths))}
       </div>
       ${endNote(this.message)} ${notes.map((note) => html`<p class="note quiet">${note}</p>`)}
       ${failure === undefined ? nothing : html`<gemma-failure-card .failure=${failure}></gemma-failure-card>`}

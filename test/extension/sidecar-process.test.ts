@@ -48,7 +48,9 @@ describe('the sidecar process', () => {
   it('is killed when it does not leave', async () => {
     const { process } = start('setInterval(() => {}, 1000);');
     await process.stop();
-    assert.equal((await process.exited).signal, 'SIGKILL');
+    const exit = await process.exited;
+    assert.equal(exit.signal, 'SIGKILL');
+    assert.equal(describeExit(exit), 'it did not leave');
   });
 
   it('reports a working directory that is not there instead of throwing', async () => {
