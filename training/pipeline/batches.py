@@ -1,0 +1,99 @@
+"""Mix examples into packed batches; a batch is a pure function of (stage, seed, step), so a resumed run sees the same data."""
+
+import json
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import tasks
+from pipeline.symbols import outline
+from pipeline.tokenizer import CONTROL, Tokenizer
+
+LANGUAGE_SHARE = {"typescript": 3.0, "python": 2.0, "javascript": 2.0, "go": 1.0, "rust": 0.8, "markdown": 1.0, "cpp": 1.0}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the curriculum. It lasts while the schedule's progress (0 to 1) is below `until`."""
+
+    until: float
+    length: int
+    rows: int
+    characters: tuple[int, int]
+    turns: tuple[int, int]
+    chat: float
+    middle: float
+
+
+class Corpus:
+    """One split of the corpus, grouped by package, with names for questions that have no answer."""
+
+    def __init__(self, path: Path, split: str) -> None:
+        groups: dict[str, list[tasks.Document]] = defaultdict(list)
+        with path.open() as lines:
+            for line in lines:
+                row = json.loads(line)
+                if row["split"] == split and "\u2581" not in row["text"] and not any(piece in row["text"] for piece in ("<bos>", "<eos>", *CONTROL)):
+                    groups[row["package"]].append(tasks.Document(row["package"], row["path"], row["language"], row["text"]))
+        self.packages = [sorted(documents, key=lambda d: d.path) for _, documents in sorted(groups.items())]
+        self.weights = [sum(LANGUAGE_SHARE[d.language] * len(d.text) for d in documents) ** 0.5 for documents in self.packages]
+        names = random.Random(0).sample([d for documents in self.packages for d in documents], min(400, sum(map(len, self.packages))))
+        self.names = sorted({s.name for d in names for s in outline(d.language, d.text).symbols})
+
+    def draw(self, rng: random.Random) -> list[tasks.Document]:
+        return rng.choices(self.packages, self.weights)[0]
+
+
+def example(corpus: Corpus, stage: Stage, rng: random.Random) -> list[tasks.Span] | None:
+    """One example of the stage's mixture; None where the drawn files allow none."""
+    documents = corpus.draw(rng)
+    characters = rng.randint(*stage.characters)
+    form = rng.random()
+    if form < 0.01:
+        return tasks.small_talk(rng)
+    if form < stage.chat:
+        return tasks.chat(documents, corpus.names, characters, rng.randint(*stage.turns), rng)
+    document = rng.choice(documents)
+    if form < stage.chat + stage.middle:
+        return tasks.fill_in_middle(document, documents, characters, rng)
+    return tasks.plain(document, characters * 2, rng)
+
+
+def encode(tokenizer: Tokenizer, spans: list[tasks.Span]) -> tuple[list[int], list[float]]:
+    ids: list[int] = []
+    weights: list[float] = []
+    for text, weight in spans:
+        part = tokenizer.encode_prompt(text)
+        ids.extend(part)
+        weights.extend([weight] * len(part))
+    weights[0] = 0.0
+    return ids, weights
+
+
+def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: int) -> dict[str, np.ndarray]:
+    """Packed rows: tokens, weights (of predicting that token) and segments (0 = padding), each [rows, length]."""
+    rng = random.Random(f"{seed}:{step}:{stage.length}")
+    shape = (stage.rows, stage.length)
+    tokens, segments = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    weights = np.zeros(shape, np.float32)
+    used, count = [0] * stage.rows, [0] * stage.rows
+    misses = 0
+    while misses < 12:
+        spans = example(corpus, stage, rng)
+        if spans is None:
+            continue
+        ids, loss = encode(tokenizer, spans)
+        if spans[0][1] == 1.0:
+            ids, loss = ids[:stage.length], loss[:stage.length]
+        row = min((r for r in range(stage.rows) if used[r] + len(ids) <= stage.length), key=lambda r: -used[r], default=None)
+        if row is None:
+            misses += 1
+            continue
+        at = slice(used[row], used[row] + len(ids))
+        count[row] += 1
+        tokens[row, at], weights[row, at], segments[row, at] = ids, loss, count[row]
+        used[row] += len(ids)
+    return {"tokens": tokens, "weights": weights, "segments": segments}

@@ -1,0 +1,157 @@
+"""The Gemma 3 text architecture in plain JAX, for training: [batch, length] tokens to logits.
+
+Norm weights are stored as in the Hugging Face checkpoints (the factor is 1 + weight); export bakes the 1 in.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from pipeline.quant import fake_q4_0
+
+Params = dict[str, jax.Array]
+QUERY_BLOCK = 256  # queries whose scores are held at once; keys after the block are never computed
+
+
+@dataclass(frozen=True)
+class Config:
+    """Shape of the model; names follow the GGUF keys."""
+
+    vocabulary: int = 4096
+    embedding_length: int = 192
+    block_count: int = 6
+    head_count: int = 3
+    head_count_kv: int = 1
+    key_length: int = 64
+    feed_forward_length: int = 576
+    sliding_window: int = 1024
+    sliding_pattern: int = 6
+    context_length: int = 2048
+    rope_base_global: float = 1e6
+    rope_base_local: float = 1e4
+    rms_epsilon: float = 1e-6
+
+    def is_global(self, layer: int) -> bool:
+        return (layer + 1) % self.sliding_pattern == 0
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Config":
+        return cls(**json.loads(path.read_text()))
+
+
+def linear_shapes(config: Config) -> dict[str, tuple[int, int]]:
+    """(outputs, inputs) of the linear layers of one block, by GGUF name."""
+    d, f = config.embedding_length, config.feed_forward_length
+    q, kv = config.head_count * config.key_length, config.head_count_kv * config.key_length
+    return {"attn_q": (q, d), "attn_k": (kv, d), "attn_v": (kv, d), "attn_output": (d, q), "ffn_gate": (f, d), "ffn_up": (f, d), "ffn_down": (d, f)}
+
+
+def init(config: Config, key: jax.Array) -> Params:
+    """Random parameters by GGUF tensor name; matrices are [outputs, inputs]."""
+    d = config.embedding_length
+    keys = iter(jax.random.split(key, 1 + 7 * config.block_count))
+    params: Params = {"token_embd": jax.random.normal(next(keys), (config.vocabulary, d)) * d**-0.5, "output_norm": jnp.zeros(d)}
+    for layer in range(config.block_count):
+        for name, (outputs, inputs) in linear_shapes(config).items():
+            scale = 0.2 if name in ("attn_output", "ffn_down") else 1.0
+            params[f"blk.{layer}.{name}"] = jax.random.normal(next(keys), (outputs, inputs)) * (scale * inputs**-0.5)
+        for name in ("attn_norm", "ffn_norm"):
+            params[f"blk.{layer}.{name}"] = jnp.zeros(d)
+        for name in ("post_attention_norm", "post_ffw_norm"):
+            params[f"blk.{layer}.{name}"] = jnp.full(d, -0.6)
+        for name in ("attn_q_norm", "attn_k_norm"):
+            params[f"blk.{layer}.{name}"] = jnp.zeros(config.key_length)
+    return params
+
+
+def is_linear(name: str) -> bool:
+    """True for the matrices that are stored as Q4_0 (all but the embedding)."""
+    return name.startswith("blk.") and not name.endswith("_norm")
+
+
+def rms_norm(x: jax.Array, weight: jax.Array, epsilon: float) -> jax.Array:
+    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * (1.0 + weight)
+
+
+def rope(x: jax.Array, base: float) -> jax.Array:
+    """Rotary embedding in NeoX pairing; x is [batch, length, heads, key_length]."""
+    half = x.shape[-1] // 2
+    angle = jnp.arange(x.shape[1])[:, None] * base ** (-jnp.arange(half) / half)[None, :]
+    cos, sin = jnp.cos(angle)[None, :, None, :], jnp.sin(angle)[None, :, None, :]
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Grouped-query attention with QK-norm; mask is [batch, length, length], True where allowed."""
+    batch, length, _ = x.shape
+    heads, kv_heads, size = config.head_count, config.head_count_kv, config.key_length
+    base = config.rope_base_global if config.is_global(layer) else config.rope_base_local
+    q = (x @ params[f"blk.{layer}.attn_q"].T).reshape(batch, length, heads, size)
+    k = (x @ params[f"blk.{layer}.attn_k"].T).reshape(batch, length, kv_heads, size)
+    v = (x @ params[f"blk.{layer}.attn_v"].T).reshape(batch, length, kv_heads, size)
+    q = rope(rms_norm(q, params[f"blk.{layer}.attn_q_norm"], config.rms_epsilon), base) * size**-0.5
+    k = rope(rms_norm(k, params[f"blk.{layer}.attn_k_norm"], config.rms_epsilon), base)
+    q = q.reshape(batch, length, kv_heads, heads // kv_heads, size)
+    reach = length if config.is_global(layer) else config.sliding_window
+    parts = []
+    for begin in range(0, length, QUERY_BLOCK):
+        rows = slice(begin, begin + QUERY_BLOCK)
+        columns = slice(max(0, begin - reach + 1), min(length, begin + QUERY_BLOCK))
+        scores = jnp.einsum("btkgh,bskh->bkgts", q[:, rows], k[:, columns])
+        probabilities = jax.nn.softmax(jnp.where(mask[:, None, None, rows, columns], scores, -1e9), axis=-1)
+        parts.append(jnp.einsum("bkgts,bskh->btkgh", probabilities, v[:, columns]))
+    mixed = jnp.concatenate(parts, axis=1).reshape(batch, length, heads * size)
+    return mixed @ params[f"blk.{layer}.attn_output"].T
+
+
+def hidden_states(config: Config, params: Params, tokens: jax.Array, segments: jax.Array) -> jax.Array:
+    """Final normalised states [batch, length, embedding_length]. Tokens attend within their segment only."""
+    epsilon = config.rms_epsilon
+    position = jnp.arange(tokens.shape[1])
+    causal = position[:, None] >= position[None, :]
+    near = position[:, None] - position[None, :] < config.sliding_window
+    same = segments[:, :, None] == segments[:, None, :]
+    x = params["token_embd"][tokens] * config.embedding_length**0.5
+    for layer in range(config.block_count):
+        block = f"blk.{layer}."
+        mask = same & causal if config.is_global(layer) else same & causal & near
+        mixed = attention(config, params, layer, rms_norm(x, params[block + "attn_norm"], epsilon), mask)
+        x = x + rms_norm(mixed, params[block + "post_attention_norm"], epsilon)
+        h = rms_norm(x, params[block + "ffn_norm"], epsilon)
+        h = jax.nn.gelu(h @ params[block + "ffn_gate"].T, approximate=True) * (h @ params[block + "ffn_up"].T)
+        x = x + rms_norm(h @ params[block + "ffn_down"].T, params[block + "post_ffw_norm"], epsilon)
+    return rms_norm(x, params["output_norm"], epsilon)
+
+
+def logits(config: Config, params: Params, tokens: jax.Array, segments: jax.Array) -> jax.Array:
+    return hidden_states(config, params, tokens, segments) @ params["token_embd"].T
+
+
+def quantised(params: Params) -> Params:
+    """The parameters as the exported file holds them (Q4_0 linears), with straight-through gradients."""
+    return {name: fake_q4_0(value) if is_linear(name) else value for name, value in params.items()}
+
+
+def loss(config: Config, params: Params, batch: dict[str, jax.Array], quantise: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Weighted mean cross-entropy in nats, with the means over answers and over context apart."""
+    used = quantised(params) if quantise else params
+    scores = logits(config, used, batch["tokens"], batch["segments"])[:, :-1]
+    targets, weights = batch["tokens"][:, 1:], batch["weights"][:, 1:]
+    normaliser = jax.nn.logsumexp(scores, axis=-1)
+    nats = normaliser - jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
+    answer = weights == 1.0
+    context = (weights > 0) & ~answer
+
+    def mean(value: jax.Array, chosen: jax.Array) -> jax.Array:
+        return jnp.sum(value * chosen) / jnp.maximum(jnp.sum(chosen), 1.0)
+
+    total = jnp.sum((nats + 1e-4 * normaliser**2) * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+    right = jnp.argmax(scores, axis=-1) == targets
+    return total, {"answers": mean(nats, answer), "right": mean(right, answer), "context": mean(nats, context)}

@@ -1,0 +1,160 @@
+"""Find definitions, imports and one-line descriptions in source text by simple line patterns."""
+
+import re
+from dataclasses import dataclass, field
+
+FUNCTION, CLASS, TYPE, CONSTANT = "function", "class", "type", "constant"
+
+PATTERNS: dict[str, list[tuple[str, re.Pattern[str]]]] = {
+    "typescript": [
+        (FUNCTION, re.compile(r"(?:export )?(?:default )?(?:async )?function\*? ([A-Za-z_$][\w$]*)")),
+        (CLASS, re.compile(r"(?:export )?(?:default )?(?:abstract )?class ([A-Za-z_$][\w$]*)")),
+        (TYPE, re.compile(r"(?:export )?(?:declare )?(?:interface|type|enum|const enum) ([A-Za-z_$][\w$]*)\b")),
+        (FUNCTION, re.compile(r"(?:export )?const ([A-Za-z_$][\w$]*)(?:: [^=]+)? = (?:async )?\(")),
+        (CONSTANT, re.compile(r"(?:export )?(?:const|let|var) ([A-Za-z_$][\w$]*)\b")),
+    ],
+    "python": [
+        (FUNCTION, re.compile(r" {0,4}(?:async )?def ([A-Za-z_]\w*)")),
+        (CLASS, re.compile(r"class ([A-Za-z_]\w*)")),
+        (CONSTANT, re.compile(r"([A-Z][A-Z0-9_]{2,})(?:: [^=]+)? = ")),
+    ],
+    "go": [
+        (FUNCTION, re.compile(r"func (?:\(\w* ?\*?[\w\[\]]+\) )?([A-Za-z_]\w*)")),
+        (TYPE, re.compile(r"type ([A-Za-z_]\w*)")),
+        (CONSTANT, re.compile(r"(?:var|const) ([A-Za-z_]\w*)")),
+    ],
+    "rust": [
+        (FUNCTION, re.compile(r" {0,4}(?:pub(?:\([a-z]+\))? )?(?:const )?(?:async )?(?:unsafe )?fn ([A-Za-z_]\w*)")),
+        (TYPE, re.compile(r"(?:pub(?:\([a-z]+\))? )?(?:struct|enum|trait|type|union) ([A-Za-z_]\w*)")),
+        (CONSTANT, re.compile(r"(?:pub(?:\([a-z]+\))? )?(?:const|static) ([A-Z_][A-Z0-9_]*)")),
+    ],
+    "cpp": [],
+    "markdown": [],
+}
+PATTERNS["javascript"] = PATTERNS["typescript"]
+DUNDER = re.compile(r"__\w+__$")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One definition. `line` is 1-based; `parameters` is the source text between the parentheses, or None if not on one line."""
+
+    name: str
+    kind: str
+    line: int
+    parameters: str | None = None
+    returns: str | None = None
+    description: str | None = None
+
+
+@dataclass
+class Outline:
+    symbols: list[Symbol] = field(default_factory=list)
+    imports: dict[str, int] = field(default_factory=dict)
+
+
+def balanced(text: str) -> tuple[str, str] | None:
+    """Splits `(a, b) rest` into `a, b` and ` rest`; None if the parenthesis does not close on this line."""
+    if not text.startswith("("):
+        return None
+    depth = 0
+    for index, character in enumerate(text):
+        depth += character in "([{"
+        depth -= character in ")]}"
+        if depth == 0:
+            return text[1:index].strip(), text[index + 1:]
+    return None
+
+
+def signature(language: str, line: str, name: str) -> tuple[str | None, str | None]:
+    """Parameter list and return type of a function definition on one line."""
+    rest = line[line.index(name) + len(name):]
+    if "(" not in rest:
+        return None, None
+    parts = balanced(rest[rest.index("("):])
+    if parts is None:
+        return None, None
+    parameters, tail = parts
+    if language == "python":
+        found = re.match(r" -> (.+):$", tail)
+        parameters = re.sub(r"^(self|cls)(, |$)", "", parameters)
+    elif language == "go":
+        found = re.match(r" (.+) \{$", tail)
+    elif language == "rust":
+        found = re.match(r" -> (.+?)(?: \{| where|$)", tail)
+    else:
+        found = re.match(r": (.+?)(?: \{| =>)", tail)
+    return parameters, found.group(1) if found else None
+
+
+def first_sentence(text: str) -> str | None:
+    """First sentence of a comment, if it reads like prose of a useful length."""
+    text = re.sub(r"\s+", " ", re.sub(r"\{@\w+ ([^}|]+)[^}]*\}", r"\1", text)).strip()
+    found = re.match(r"(.+?[.])(?: |$)", text)
+    sentence = (found.group(1) if found else text).strip()
+    if not 15 <= len(sentence) <= 140 or sentence.count(" ") < 2 or re.search(r"[<>=@|\\]|https?:|TODO|nolint|eslint|Copyright", sentence):
+        return None
+    return sentence if sentence[-1] == "." else sentence + "."
+
+
+def description(language: str, lines: list[str], index: int) -> str | None:
+    """First sentence of the docstring after, or the comment before, the definition at `lines[index]`."""
+    if language == "python":
+        body = index + 1
+        if body < len(lines):
+            found = re.match(r'\s+r?"""(.+?)(?:"""|$)', lines[body])
+            if found:
+                return first_sentence(found.group(1))
+        return None
+    collected: list[str] = []
+    at = index - 1
+    while at >= 0 and re.match(r"\s*(//|\*|/\*|#\[)", lines[at]) and index - at < 25:
+        collected.append(lines[at].strip())
+        at -= 1
+    text: list[str] = []
+    for line in reversed(collected):
+        plain = re.sub(r"^(///?!?|/\*\*?|\*/|\*)\s?", "", line).removesuffix("*/").strip()
+        if line.startswith("#[") or plain.startswith("@") or (text and not plain):
+            break
+        if plain:
+            text.append(plain)
+    return first_sentence(" ".join(text)) if text else None
+
+
+def imported_modules(language: str, line: str) -> list[str]:
+    """Modules named by an import on this line."""
+    if language in ("typescript", "javascript"):
+        return re.findall(r"(?:^import |^\} |^export ).*?from ['\"]([^'\"]+)['\"]|^import ['\"]([^'\"]+)", line)[:1] and [
+            next(filter(None, re.findall(r"(?:^import |^\} |^export ).*?from ['\"]([^'\"]+)['\"]|^import ['\"]([^'\"]+)", line)[0]))]
+    if language == "python":
+        found = re.match(r"(?:from (\.*[\w.]+) import|import ([\w.]+))", line)
+        return [found.group(1) or found.group(2)] if found else []
+    if language == "go":
+        found = re.match(r"(?:import |\t)(?:\w+ )?\"([\w/.]+)\"$", line)
+        return [found.group(1)] if found else []
+    if language == "rust":
+        found = re.match(r"(?:pub(?:\(\w+\))? )?use ([\w]+(?:::[\w]+)*)", line)
+        return [found.group(1)] if found else []
+    return []
+
+
+def outline(language: str, text: str, first_line: int = 1) -> Outline:
+    """Definitions and imports of one file, in order; a name counts at its first definition only."""
+    lines = text.split("\n")
+    result = Outline()
+    seen: set[str] = set()
+    for index, line in enumerate(lines):
+        for module in imported_modules(language, line):
+            result.imports.setdefault(module, first_line + index)
+        for kind, pattern in PATTERNS[language]:
+            found = pattern.match(line)
+            if not found:
+                continue
+            name = found.group(1)
+            if name in seen or DUNDER.match(name) or len(name) < 3:
+                break
+            seen.add(name)
+            parameters, returns = signature(language, line, name) if kind == FUNCTION else (None, None)
+            result.symbols.append(Symbol(name, kind, first_line + index, parameters, returns, description(language, lines, index)))
+            break
+    return result

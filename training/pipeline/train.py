@@ -1,0 +1,156 @@
+"""Train the built-in model; run again with the same --run to go on after a kill.
+
+Run from training/:  python -m pipeline.train --run runs/first --minutes 80
+The schedule follows training time spent, not steps, so that a run ends when it should on a busy machine.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+from safetensors.numpy import load_file, save_file
+
+from pipeline import model
+from pipeline.batches import Corpus, Stage, batch
+from pipeline.model import Config, Params
+from pipeline.tokenizer import MODEL, Tokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = (
+    Stage(until=0.6, length=512, rows=6, characters=(250, 850), turns=(3, 6), chat=0.66, middle=0.14),
+    Stage(until=0.86, length=1024, rows=4, characters=(500, 1900), turns=(3, 7), chat=0.62, middle=0.2),
+    Stage(until=1.01, length=2048, rows=2, characters=(900, 3800), turns=(3, 8), chat=0.62, middle=0.2),
+)
+MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
+WARM_UP_STEPS, DECAY_FROM, QUANTISE_FROM = 60, 0.6, 0.88
+CHECKPOINT_SECONDS = 300
+
+
+def schedule(progress: float, step: int) -> float:
+    """Factor on the learning rates: warm-up, constant, then linear decay to 2 %."""
+    decay = 1.0 if progress < DECAY_FROM else 1.0 - 0.98 * min(1.0, (progress - DECAY_FROM) / (1.0 - DECAY_FROM))
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
+
+
+def optimiser(params: Params) -> optax.GradientTransformation:
+    """Muon for the linears, Adam for the embedding and the norms."""
+    dimensions = {name: MuonDimensionNumbers(1, 0) if model.is_linear(name) else None for name in params}
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        muon(MUON_RATE, adam_learning_rate=ADAM_RATE, weight_decay=WEIGHT_DECAY, adam_b2=0.98, consistent_rms=0.2, muon_weight_dimension_numbers=dimensions),
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=(2, 3))
+def update(config: Config, transform: optax.GradientTransformation, params: Params, state: optax.OptState, data: dict[str, jax.Array],
+           factor: float, quantise: bool) -> tuple[Params, optax.OptState, jax.Array, dict[str, jax.Array]]:
+    """One optimiser step; the learning rates are scaled by `factor`."""
+    (value, parts), gradients = jax.value_and_grad(lambda p: model.loss(config, p, data, quantise), has_aux=True)(params)
+    updates, state = transform.update(gradients, state, params)
+    params = optax.apply_updates(params, jax.tree.map(lambda u: u * factor, updates))
+    return params, state, value, parts
+
+
+def save(run: Path, params: Params, state: optax.OptState, progress: dict[str, float]) -> None:
+    """Write the checkpoint beside the old one, then swap, so that a kill leaves one whole."""
+    leaves = {f"state.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    target = run / "checkpoint.safetensors"
+    save_file({**{name: np.asarray(value) for name, value in params.items()}, **leaves}, target.with_suffix(".new"),
+              metadata={"progress": json.dumps(progress)})
+    os.replace(target.with_suffix(".new"), target)
+
+
+def restore(run: Path, params: Params, state: optax.OptState) -> tuple[Params, optax.OptState]:
+    arrays = load_file(run / "checkpoint.safetensors")
+    leaves, tree = jax.tree.flatten(state)
+    return ({name: jax.numpy.asarray(arrays[name]) for name in params},
+            jax.tree.unflatten(tree, [jax.numpy.asarray(arrays[f"state.{i}"]) for i in range(len(leaves))]))
+
+
+def read_progress(run: Path) -> dict[str, float]:
+    file = run / "checkpoint.safetensors"
+    if not file.exists():
+        return {"step": 0, "seconds": 0.0, "tokens": 0}
+    header_size = int.from_bytes(file.read_bytes()[:8], "little")
+    header = json.loads(file.read_bytes()[8:8 + header_size])
+    return json.loads(header["__metadata__"]["progress"])
+
+
+def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, stages: tuple[Stage, ...], minutes: float, seed: int,
+                 start: Path | None = None) -> Params:
+    """Train until `minutes` of training time are spent; returns the parameters."""
+    run.mkdir(parents=True, exist_ok=True)
+    config.save(run / "config.json")
+    params = model.init(config, jax.random.key(seed))
+    if start:
+        params = {name: jax.numpy.asarray(value) for name, value in load_file(start).items() if name in params}
+    transform = optimiser(params)
+    state = transform.init(params)
+    progress = read_progress(run)
+    if progress["step"]:
+        params, state = restore(run, params, state)
+    log = (run / "log.jsonl").open("a")
+    total = minutes * 60
+    last_time, last_save = time.monotonic(), time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+
+        def stage_now() -> Stage:
+            return next(stage for stage in stages if progress["seconds"] / total < stage.until)
+
+        stage = stage_now()
+        pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]))
+        while progress["seconds"] < total:
+            data = pending.result()
+            stage = stage_now()
+            pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]) + 1)
+            share = progress["seconds"] / total
+            factor = schedule(share, int(progress["step"]))
+            params, state, value, parts = update(config, transform, params, state, data, factor, share >= QUANTISE_FROM)
+            value = float(value)
+            now = time.monotonic()
+            progress["seconds"] += now - last_time
+            last_time = now
+            progress["step"] += 1
+            progress["tokens"] += int((data["segments"] > 0).sum())
+            if not math.isfinite(value):
+                raise SystemExit(f"the loss is not finite at step {progress['step']}: lower the learning rate and start from an older checkpoint")
+            row = {**progress, "length": data["tokens"].shape[1], "factor": factor, "loss": value, **{k: float(v) for k, v in parts.items()}}
+            log.write(json.dumps(row) + "\n")
+            if progress["step"] % 20 == 0:
+                log.flush()
+                left = (total - progress["seconds"]) / 60
+                print(f"step {progress['step']:.0f} tokens {progress['tokens'] / 1e6:.2f}M length {row['length']} loss {value:.3f} answers {row['answers']:.3f} "
+                      f"right {row['right']:.3f} context {row['context']:.3f} left {left:.0f} min", flush=True)
+            if now - last_save > CHECKPOINT_SECONDS:
+                save(run, params, state, progress)
+                last_save = now
+    save(run, params, state, progress)
+    return params
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=80)
+    parser.add_argument("--corpus", type=Path, default=ROOT / "data" / "corpus.jsonl")
+    parser.add_argument("--tokenizer", type=Path, default=MODEL)
+    parser.add_argument("--config", type=Path, help="config.json of another shape")
+    parser.add_argument("--start", type=Path, help="safetensors to start from")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    config = Config.load(arguments.config) if arguments.config else Config()
+    tokenizer = Tokenizer(arguments.tokenizer)
+    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, STAGES, arguments.minutes, arguments.seed, arguments.start)
+
+
+if __name__ == "__main__":
+    main()
