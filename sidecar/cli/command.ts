@@ -1,6 +1,7 @@
 /** What a subcommand is, what it is given, and how it says that it was called wrongly. */
 import type { ParseArgsOptionsConfig } from 'node:util';
-import type { Engine, EngineOptions } from '../engine/engine.ts';
+import type { EngineOptions } from '../engine/engine.ts';
+import type { GemmaEngine } from '../engine/gemma-engine.ts';
 
 export interface Command {
   readonly name: string;
@@ -43,7 +44,7 @@ export interface CliContext {
   /** The chosen model file. Throws if it is the built-in one and that is missing. */
   modelPath(): string;
   /** Loads the chosen model with the common options; the caller disposes of it. */
-  loadEngine(options?: Partial<EngineOptions>): Promise<Engine>;
+  loadEngine(options?: Partial<EngineOptions>): Promise<GemmaEngine>;
 }
 
 export type OptionValues = Readonly<

@@ -75,3 +75,18 @@ export interface Engine {
   logits(prompt: ArrayLike<number>, last?: number, signal?: AbortSignal): Promise<Float32Array>;
   dispose(): Promise<void>;
 }
+
+/** The prompt does not fit; the message says by how much. */
+export class ContextOverflow extends Error {
+  override readonly name = 'ContextOverflow';
+  readonly promptTokens: number;
+  readonly contextLength: number;
+
+  constructor(promptTokens: number, contextLength: number) {
+    super(
+      `The prompt has ${promptTokens} tokens, but the context holds ${contextLength}, one of them for the answer. Leave something out, or choose a larger context.`,
+    );
+    this.promptTokens = promptTokens;
+    this.contextLength = contextLength;
+  }
+}

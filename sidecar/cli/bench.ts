@@ -1,0 +1,144 @@
+/** `bench`: prefill and decode speed at a depth, as medians over repetitions with their spread. */
+import type { GemmaEngine } from '../engine/gemma-engine.ts';
+import { type Command, UsageError } from './command.ts';
+import { integerOption, textList } from './options.ts';
+import { ProgressLine } from './progress-line.ts';
+
+const MIB = 2 ** 20;
+
+export const command: Command = {
+  name: 'bench',
+  summary: 'Prefill and decode speed at a depth',
+  usage: '[-p 512] [-n 64] [-d 0] [--repetitions R]',
+  options: {
+    prompt: { type: 'string', short: 'p' },
+    generate: { type: 'string', short: 'n' },
+    depth: { type: 'string', short: 'd' },
+    image: { type: 'string', multiple: true },
+    repetitions: { type: 'string' },
+  },
+  async run(context) {
+    const { values } = context;
+    if (context.positionals.length > 0) {
+      throw new UsageError(`Unexpected argument "${context.positionals[0]}"`);
+    }
+    if (textList(values, 'image').length > 0) {
+      throw new Error('--image is not available; this version reads text only.');
+    }
+    const prompt = integerOption(values, 'prompt', { least: 1 }) ?? 512;
+    const generate = integerOption(values, 'generate', { least: 1 }) ?? 64;
+    const depth = integerOption(values, 'depth', { least: 0 }) ?? 0;
+    const repetitions = integerOption(values, 'repetitions', { least: 1, most: 1000 }) ?? 5;
+    const line = new ProgressLine(process.stderr);
+    const started = performance.now();
+    const engine = await context.loadEngine({
+      onProgress: (fraction) => line.show(`Loading: ${Math.floor(100 * fraction)} %`),
+    });
+    const loadMs = performance.now() - started;
+    try {
+      const prefill: number[] = [];
+      const decode: number[] = [];
+      // The first round warms up and fills the depth.
+      for (let round = 0; round <= repetitions; round++) {
+        line.show(round === 0 ? 'Warming up' : `Round ${round} of ${repetitions}`);
+        const speeds = await measure(engine, { prompt, generate, depth, round }, context.signal);
+        if (round === 0) continue;
+        prefill.push(speeds.prefill);
+        decode.push(speeds.decode);
+      }
+      line.clear();
+      const { kvUsed, kvReserved, weights } = engine.memory();
+      const report = {
+        prefill_tps: median(prefill),
+        prefill_tps_spread: spread(prefill),
+        decode_tps: median(decode),
+        decode_tps_spread: spread(decode),
+        image_ms: null,
+        load_ms: loadMs,
+        rss_mb: process.memoryUsage.rss() / MIB,
+        kv_mb: kvUsed / MIB,
+        kv_reserved_mb: kvReserved / MIB,
+        weights_mb: weights / MIB,
+        prompt_tokens: prompt,
+        generated_tokens: generate,
+        depth,
+        repetitions,
+        model: engine.model.name,
+        quantisation: engine.model.quantisation,
+        backend: engine.backendDescription,
+      };
+      context.print(
+        `${report.backend}, ${report.model} ${report.quantisation}\n` +
+          `prefill ${prompt} at depth ${depth}: ${shown(prefill)} tokens/s\n` +
+          `decode ${generate} at depth ${depth}: ${shown(decode)} tokens/s\n` +
+          `load ${(loadMs / 1000).toFixed(2)} s, resident ${report.rss_mb.toFixed(0)} MiB, KV ${report.kv_mb.toFixed(0)} MiB\n`,
+      );
+      context.result(report);
+    } finally {
+      line.clear();
+      await engine.dispose();
+    }
+  },
+};
+
+interface Load {
+  readonly prompt: number;
+  readonly generate: number;
+  readonly depth: number;
+  /** Tokens beyond the depth differ from round to round, so that none of them is in the cache. */
+  readonly round: number;
+}
+
+async function measure(
+  engine: GemmaEngine,
+  { prompt, generate, depth, round }: Load,
+  signal: AbortSignal,
+): Promise<{ prefill: number; decode: number }> {
+  const { size } = engine.tokenizer;
+  const token = (i: number) => 4 + ((i * 7919 + 31) % (size - 4));
+  const head = Array.from({ length: depth }, (_, i) => token(i));
+  const fresh = (salt: number, count: number) =>
+    Array.from({ length: count }, (_, i) => token(i * 31 + 104_729 * (2 * round + salt) + 1));
+  const read = await lastEvent(engine, [...head, ...fresh(0, prompt)], 1, depth, signal);
+  const prefill = (1000 * (prompt + depth - read.cachedTokens)) / read.prefillMs;
+  // The first token comes with the prompt; those after it are the decode steps.
+  const said = await lastEvent(engine, [...head, ...fresh(1, 1)], generate + 1, depth, signal);
+  return { prefill, decode: (1000 * generate) / said.decodeMs };
+}
+
+async function lastEvent(
+  engine: GemmaEngine,
+  prompt: readonly number[],
+  maxTokens: number,
+  depth: number,
+  signal: AbortSignal,
+) {
+  const sampling = { temperature: 0 };
+  for await (const event of engine.generate(prompt, { maxTokens, sampling, keepAt: [depth], signal })) {
+    if (event.kind !== 'end') continue;
+    if (event.reason === 'cancelled') throw new Error('Interrupted.');
+    if (event.generatedTokens < maxTokens) {
+      throw new UsageError(
+        `The context of ${engine.contextLength} tokens is too short; choose a larger --ctx`,
+      );
+    }
+    return event;
+  }
+  throw new Error('The engine gave no result.');
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Smallest and largest. */
+function spread(values: readonly number[]): [number, number] {
+  return [Math.min(...values), Math.max(...values)];
+}
+
+function shown(values: readonly number[]): string {
+  const [least, most] = spread(values);
+  return `${median(values).toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`;
+}

@@ -1,0 +1,21 @@
+/** The one place that knows which backends there are. */
+import { type ActivationPrecision, type Backend, BackendError } from './backend.ts';
+import { createCpuBackend } from './cpu/cpu-backend.ts';
+
+export interface BackendChoice {
+  readonly kind: 'auto' | 'cpu' | 'gpu';
+  /** CPU worker threads; by default one for each physical core. */
+  readonly threads?: number;
+  readonly precision?: ActivationPrecision;
+}
+
+/** @throws BackendError if the backend is not part of this version or cannot start here. */
+export function selectBackend({ kind, threads, precision }: BackendChoice): Backend {
+  if (kind === 'gpu') {
+    throw new BackendError('This version has no GPU backend. Choose the backend "cpu" or "auto".');
+  }
+  return createCpuBackend({
+    ...(threads !== undefined && { threads }),
+    ...(precision !== undefined && { precision }),
+  });
+}

@@ -1,0 +1,339 @@
+/** The engine: a model file, a backend, a KV cache and a scheduler behind one interface. */
+import { randomInt } from 'node:crypto';
+import path from 'node:path';
+import { availableMemory } from './available-memory.ts';
+import type { Backend } from './backend/backend.ts';
+import { selectBackend } from './backend/select.ts';
+import {
+  ContextOverflow,
+  type Engine,
+  type EngineOptions,
+  type GenerateEvent,
+  type GenerateOptions,
+  type ModelDescription,
+} from './engine.ts';
+import { EventQueue } from './event-queue.ts';
+import { KvCache } from './kv/kv-cache.ts';
+import type { KvLayout } from './kv/layout.ts';
+import { kvPages, type MemoryPlan, planMemory } from './kv/memory-plan.ts';
+import { type Gemma3Config, type LayerKind, readGemma3Config } from './model/config.ts';
+import { Gemma3, type Gemma3Limits } from './model/gemma3.ts';
+import { type GgufFile, readGguf } from './model/gguf.ts';
+import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
+import { GEMMA_SAMPLING, PENALTY_SPAN, Sampler } from './sampler/sampler.ts';
+import { Scheduler } from './scheduler.ts';
+import type { WorkReport } from './sequence.ts';
+import { loadTokenizer } from './tokenizer/from-gguf.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
+
+/** Tokens and rows of logits in one pass. */
+export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
+
+/** The KV cache that a model of this shape has. */
+export function kvLayout({ layers, kvHeads, headDim, window }: Gemma3Config): KvLayout {
+  const shape = (kind: LayerKind) => ({ layers: layers.filter((k) => k === kind).length, kvHeads, headDim });
+  return {
+    shapes: { local: shape('local'), global: shape('global') },
+    window,
+    chunk: PASS_LIMITS.tokens,
+  };
+}
+
+export interface GemmaEngineOptions extends EngineOptions {
+  /** A backend of one's own instead of the options `backend`, `threads` and `precision`; the engine disposes of it. */
+  readonly createBackend?: () => Backend;
+  /** Tokens in one pass, for tests; results do not depend on it. */
+  readonly chunk?: number;
+}
+
+/**
+ * Loads a model. Memory is checked before anything large is read.
+ *
+ * @throws GgufError for a file that is damaged or no Gemma 3 model, OutOfMemory with the numbers, RangeError for a context
+ * longer than the model was trained for, BackendError, or the signal's reason.
+ */
+export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<GemmaEngine> {
+  const { modelPath, signal, onProgress } = options;
+  signal?.throwIfAborted();
+  const gguf = readGguf(modelPath);
+  const { config, notes: configNotes } = readGemma3Config(gguf);
+  const tokenizer = loadTokenizer(gguf, config.vocabulary);
+  const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
+  const plan = planEngineMemory(gguf, config, options.contextLength);
+  const notes = plan.note === null ? configNotes : [...configNotes, plan.note];
+
+  const backend = options.createBackend?.() ?? selectFor(options);
+  try {
+    const weights = await loadGemma3Weights(backend, gguf, config, {
+      ...(onProgress && { onProgress }),
+      ...(signal && { signal }),
+    });
+    const layout = kvLayout(config);
+    const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength));
+    const model = new Gemma3(config, weights, backend, limits);
+    return new GemmaEngine({
+      description: describe(gguf, config),
+      tokenizer,
+      contextLength: plan.contextLength,
+      notes,
+      backend,
+      model,
+      kv,
+    });
+  } catch (error) {
+    backend.dispose();
+    throw error;
+  }
+}
+
+/** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
+export function planEngineMemory(
+  gguf: GgufFile,
+  config: Gemma3Config,
+  contextLength: number | undefined,
+): MemoryPlan {
+  if (contextLength !== undefined && contextLength > config.trainedContext) {
+    throw new RangeError(
+      `The model was trained for ${config.trainedContext} tokens of context; ${contextLength} are too many.`,
+    );
+  }
+  return planMemory({
+    layout: kvLayout(config),
+    weightBytes: weightBytes(gguf, config),
+    scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
+    trainedContext: config.trainedContext,
+    contextLength,
+    available: availableMemory(),
+  });
+}
+
+interface Parts {
+  readonly description: ModelDescription;
+  readonly tokenizer: Tokenizer;
+  readonly contextLength: number;
+  readonly notes: readonly string[];
+  readonly backend: Backend;
+  readonly model: Gemma3;
+  readonly kv: KvCache;
+}
+
+export class GemmaEngine implements Engine {
+  readonly model: ModelDescription;
+  readonly tokenizer: Tokenizer;
+  readonly contextLength: number;
+  readonly backendDescription: string;
+  readonly notes: readonly string[];
+  readonly #backend: Backend;
+  readonly #model: Gemma3;
+  readonly #kv: KvCache;
+  readonly #scheduler: Scheduler;
+  #disposing: Promise<void> | null = null;
+
+  constructor({ description, tokenizer, contextLength, notes, backend, model, kv }: Parts) {
+    this.model = description;
+    this.tokenizer = tokenizer;
+    this.contextLength = contextLength;
+    this.backendDescription = backend.description;
+    this.notes = notes;
+    this.#backend = backend;
+    this.#model = model;
+    this.#kv = kv;
+    this.#scheduler = new Scheduler(backend, model, kv);
+  }
+
+  memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number } {
+    const { reserved, used } = this.#kv.memory();
+    return { weights: this.#backend.memory().weights, kvReserved: reserved, kvUsed: used };
+  }
+
+  async *generate(
+    prompt: ArrayLike<number>,
+    options: GenerateOptions,
+  ): AsyncGenerator<GenerateEvent, void, void> {
+    const ids = this.#checked(prompt);
+    if (ids.length >= this.contextLength) throw new ContextOverflow(ids.length, this.contextLength);
+    const most = Math.min(checkedCount(options.maxTokens), this.contextLength - ids.length);
+    const stops = new Set(options.stopIds);
+    const sampler = new Sampler({
+      ...GEMMA_SAMPLING,
+      seed: randomInt(2 ** 32),
+      ...options.sampling,
+    });
+    const events = new EventQueue<GenerateEvent>();
+    const abandoned = new AbortController();
+    const generated: number[] = [];
+    let stopped = false;
+    events.push({ kind: 'waiting' });
+    const report = this.#scheduler.run({
+      prompt: ids,
+      priority: options.priority ?? 'chat',
+      keepAt: (options.keepAt ?? []).filter((n) => n > 0 && n <= ids.length),
+      firstLogits: ids.length - 1,
+      onRead: (done, cached) => events.push({ kind: 'prefill', done, total: ids.length, cached }),
+      onLogits: (_, row) => {
+        if (generated.length >= most) return null;
+        const id = sampler.next(row, recentTokens(ids, generated));
+        stopped = stops.has(id);
+        if (stopped) return null;
+        generated.push(id);
+        events.push({ kind: 'token', id });
+        return generated.length < most ? id : null;
+      },
+      signal: options.signal ? AbortSignal.any([options.signal, abandoned.signal]) : abandoned.signal,
+    });
+    report.then(
+      (work) => {
+        const reason = stopped ? 'stop' : most < options.maxTokens ? 'context' : 'length';
+        events.push(endEvent(work, work.cancelled ? 'cancelled' : reason, ids.length, generated.length));
+        events.close();
+      },
+      (error: unknown) => events.fail(error),
+    );
+    try {
+      yield* events;
+    } finally {
+      // Whoever stops listening does not want the rest.
+      abandoned.abort();
+    }
+  }
+
+  async logits(prompt: ArrayLike<number>, last = 1, signal?: AbortSignal): Promise<Float32Array> {
+    const ids = this.#checked(prompt);
+    if (!Number.isInteger(last) || last < 1 || last > ids.length) {
+      throw new RangeError(`Logits of the last ${last} of ${ids.length} tokens do not exist.`);
+    }
+    const vocabulary = this.#model.config.vocabulary;
+    const all = new Float32Array(last * vocabulary);
+    const first = ids.length - last;
+    await this.#scan(ids, first, (index, row) => all.set(row, (index - first) * vocabulary), signal);
+    return all;
+  }
+
+  /**
+   * Natural logarithms of the probabilities of `ids[from]`, `ids[from + 1]`, ..., each after all ids before it.
+   * Throws ContextOverflow, or RangeError unless 1 <= from < ids.length.
+   */
+  async logProbabilities(ids: ArrayLike<number>, from: number, signal?: AbortSignal): Promise<Float64Array> {
+    const checked = this.#checked(ids);
+    if (!Number.isInteger(from) || from < 1 || from >= checked.length) {
+      throw new RangeError(`The probability of token ${from} of ${checked.length} does not exist.`);
+    }
+    const result = new Float64Array(checked.length - from);
+    // The last token has no successor here.
+    const prompt = checked.subarray(0, -1);
+    await this.#scan(
+      prompt,
+      from - 1,
+      (index, row) => {
+        result[index + 1 - from] = row[checked[index + 1]!]! - logSumExp(row);
+      },
+      signal,
+    );
+    return result;
+  }
+
+  dispose(): Promise<void> {
+    this.#disposing ??= this.#dispose();
+    return this.#disposing;
+  }
+
+  async #dispose(): Promise<void> {
+    await this.#scheduler.dispose();
+    this.#kv.dispose();
+    this.#model.dispose();
+    this.#backend.dispose();
+  }
+
+  /** Calls `onRow` with the logits after each token from `first`. */
+  async #scan(
+    ids: Uint32Array,
+    first: number,
+    onRow: (index: number, row: Float32Array) => void,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<void> {
+    if (ids.length > this.contextLength) throw new ContextOverflow(ids.length, this.contextLength);
+    const { cancelled } = await this.#scheduler.run({
+      prompt: ids,
+      priority: 'background',
+      keepAt: [],
+      firstLogits: first,
+      onRead: () => {},
+      onLogits: (index, row) => {
+        onRow(index, row);
+        return null;
+      },
+      signal,
+    });
+    if (cancelled) signal.throwIfAborted();
+  }
+
+  #checked(ids: ArrayLike<number>): Uint32Array {
+    const { vocabulary } = this.#model.config;
+    if (ids.length === 0)
+      throw new RangeError('The prompt is empty; it needs at least one token, such as <bos>.');
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
+      if (!Number.isInteger(id) || id < 0 || id >= vocabulary) {
+        throw new RangeError(
+          `Token ${i} of the prompt is ${id}; the vocabulary has ids 0 to ${vocabulary - 1}.`,
+        );
+      }
+    }
+    return Uint32Array.from(ids);
+  }
+}
+
+function selectFor({ backend = 'auto', threads, precision }: EngineOptions): Backend {
+  return selectBackend({
+    kind: backend,
+    ...(threads !== undefined && { threads }),
+    ...(precision !== undefined && { precision }),
+  });
+}
+
+function describe(gguf: GgufFile, config: Gemma3Config): ModelDescription {
+  // The embedding often has a type of its own; the layers say what the model is.
+  const body = gguf.tensors.get('blk.0.ffn_down.weight')?.type;
+  return {
+    name: gguf.metadata.optionalString('general.name') ?? path.basename(gguf.path, '.gguf'),
+    path: gguf.path,
+    fileBytes: gguf.fileSize,
+    parameters: parameterCount(config),
+    quantisation: body ?? 'unknown',
+    trainedContext: config.trainedContext,
+  };
+}
+
+function checkedCount(maxTokens: number): number {
+  if (!Number.isInteger(maxTokens) || maxTokens < 1) {
+    throw new RangeError(`maxTokens is ${maxTokens}; it must be a whole number of at least 1.`);
+  }
+  return maxTokens;
+}
+
+/** As many tokens as the repetition penalty looks back on. */
+function recentTokens(prompt: Uint32Array, generated: readonly number[]): Uint32Array {
+  const fromGenerated = generated.slice(-PENALTY_SPAN);
+  const fromPrompt = prompt.subarray(Math.max(0, prompt.length - PENALTY_SPAN + fromGenerated.length));
+  const recent = new Uint32Array(fromPrompt.length + fromGenerated.length);
+  recent.set(fromPrompt);
+  recent.set(fromGenerated, fromPrompt.length);
+  return recent;
+}
+
+function endEvent(
+  { cachedTokens, prefillMs, decodeMs }: WorkReport,
+  reason: 'stop' | 'length' | 'context' | 'cancelled',
+  promptTokens: number,
+  generatedTokens: number,
+): GenerateEvent {
+  return { kind: 'end', reason, promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs };
+}
+
+export function logSumExp(logits: Float32Array): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > most) most = logits[i]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - most);
+  return most + Math.log(sum);
+}

@@ -1,0 +1,104 @@
+/** How much memory a model needs at a context length, and whether this machine has it. */
+import { OutOfMemory } from '../backend/backend.ts';
+import { type KvLayout, type PerClass, pageBytes, pagesFor, ringPages, windowPages } from './layout.ts';
+
+/**
+ * Kept windows beyond the least (two) take local pages up to this share of the global layers' memory or this many
+ * bytes, whichever is more.
+ */
+const WINDOW_SHARE = 0.16;
+const WINDOW_BYTES = 128 * 2 ** 20;
+const WINDOWS_BEYOND = 8;
+
+/** Left to the rest of the process and to the system. */
+const HEADROOM_BYTES = 256 * 2 ** 20;
+/** A context shorter than this is of no use. */
+const LEAST_CONTEXT = 512;
+const CONTEXT_STEP = 512;
+
+/** Pages to reserve, so that one sequence can fill the context while kept windows let others branch. */
+export function kvPages(layout: KvLayout, context: number): PerClass<number> {
+  const { local, global } = layout.shapes;
+  const contextPages = pagesFor(context);
+  const least = ringPages(layout) + 2 * windowPages(layout);
+  const allowance = Math.max(WINDOW_SHARE * contextPages * pageBytes(global), WINDOW_BYTES);
+  const affordable = Math.floor(allowance / pageBytes(local)) - least;
+  const beyond = Math.max(0, Math.min(affordable, WINDOWS_BEYOND * windowPages(layout)));
+  return { local: least + beyond, global: contextPages };
+}
+
+export interface KvMemory {
+  readonly local: number;
+  readonly global: number;
+  readonly total: number;
+}
+
+/** Bytes of the KV cache at a context length, all pages touched. */
+export function kvMemory(layout: KvLayout, context: number): KvMemory {
+  const pages = kvPages(layout, context);
+  const local = pages.local * pageBytes(layout.shapes.local);
+  const global = pages.global * pageBytes(layout.shapes.global);
+  return { local, global, total: local + global };
+}
+
+export interface MemoryRequest {
+  readonly layout: KvLayout;
+  readonly weightBytes: number;
+  readonly scratchBytes: number;
+  readonly trainedContext: number;
+  /** Undefined: as long as the model was trained for, or as memory allows. */
+  readonly contextLength: number | undefined;
+  /** Bytes that this process may still take. */
+  readonly available: number;
+}
+
+export interface MemoryPlan {
+  readonly contextLength: number;
+  readonly kv: KvMemory;
+  /** What was adjusted, for a person; null if nothing. */
+  readonly note: string | null;
+}
+
+/** @throws OutOfMemory with the numbers, if the context that was asked for, or any useful one, does not fit. */
+export function planMemory(request: MemoryRequest): MemoryPlan {
+  const { layout, weightBytes, scratchBytes, trainedContext, contextLength, available } = request;
+  const fixed = weightBytes + scratchBytes + HEADROOM_BYTES;
+  const fits = (context: number) => fixed + kvMemory(layout, context).total <= available;
+  const wanted = contextLength ?? trainedContext;
+  if (fits(wanted)) return { contextLength: wanted, kv: kvMemory(layout, wanted), note: null };
+
+  const fitting = largestFitting(wanted, fits);
+  const needs =
+    `${gib(weightBytes)} for weights, ${gib(scratchBytes + HEADROOM_BYTES)} for working memory and ` +
+    `${gib(kvMemory(layout, wanted).total)} for a context of ${wanted} tokens`;
+  if (fitting === null) {
+    throw new OutOfMemory(
+      `Not enough memory: the model needs ${needs}, but only ${gib(available)} is free. Close other programs or choose a smaller model.`,
+    );
+  }
+  if (contextLength !== undefined) {
+    throw new OutOfMemory(
+      `Not enough memory: the model needs ${needs}, but only ${gib(available)} is free. A context of up to ${fitting} tokens fits.`,
+    );
+  }
+  return {
+    contextLength: fitting,
+    kv: kvMemory(layout, fitting),
+    note: `Lowered the context to ${fitting} tokens: the model needs ${needs}, but only ${gib(available)} is free.`,
+  };
+}
+
+function largestFitting(below: number, fits: (context: number) => boolean): number | null {
+  let low = 0;
+  let high = Math.floor(below / CONTEXT_STEP);
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (fits(middle * CONTEXT_STEP)) low = middle;
+    else high = middle - 1;
+  }
+  return low * CONTEXT_STEP >= LEAST_CONTEXT ? low * CONTEXT_STEP : null;
+}
+
+function gib(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+}

@@ -1,0 +1,156 @@
+/**
+ * The Gemma 3 forward pass (arXiv 2503.19786): what is computed, in order. Which device computes it, where keys and
+ * values live and whose turn it is are others' business.
+ */
+import type { Activation, Backend, KvView, Pass } from '../backend/backend.ts';
+import type { Gemma3Config, LayerKind } from './config.ts';
+import type { Gemma3Weights, LayerWeights } from './weights.ts';
+
+/** Where the tokens of a pass keep keys and values, by class of layer. */
+export type KvViews = Readonly<Record<LayerKind, KvView>>;
+
+/** Consecutive tokens of one sequence. */
+export interface TokenSpan {
+  readonly ids: ArrayLike<number>;
+  /** Position of the first. */
+  readonly position: number;
+  readonly kv: KvViews;
+}
+
+export interface Gemma3Limits {
+  /** Tokens in one pass. */
+  readonly tokens: number;
+  /** Rows of logits in one pass. */
+  readonly logits: number;
+}
+
+export class Gemma3 {
+  readonly config: Gemma3Config;
+  readonly limits: Gemma3Limits;
+  /** F32 `[limits.logits][vocabulary]`, filled by {@link head}. */
+  readonly logits: Activation;
+  readonly #weights: Gemma3Weights;
+  /** Index of each layer within its class. */
+  readonly #indexInClass: readonly number[];
+  readonly #x: Activation;
+  readonly #normed: Activation;
+  readonly #query: Activation;
+  readonly #key: Activation;
+  readonly #value: Activation;
+  readonly #attended: Activation;
+  readonly #projected: Activation;
+  readonly #gate: Activation;
+  readonly #up: Activation;
+
+  /** Reserves scratch for `limits` on the backend that holds `weights`. */
+  constructor(config: Gemma3Config, weights: Gemma3Weights, backend: Backend, limits: Gemma3Limits) {
+    const { width, heads, kvHeads, headDim, feedForward, vocabulary, layers } = config;
+    this.config = config;
+    this.limits = limits;
+    this.#weights = weights;
+    this.#indexInClass = layers.map((kind, i) => layers.slice(0, i).filter((k) => k === kind).length);
+    const scratch = (columns: number) => backend.createActivation(limits.tokens, columns);
+    this.#x = scratch(width);
+    this.#normed = scratch(width);
+    this.#query = scratch(heads * headDim);
+    this.#key = scratch(kvHeads * headDim);
+    this.#value = scratch(kvHeads * headDim);
+    this.#attended = scratch(heads * headDim);
+    this.#projected = scratch(width);
+    this.#gate = scratch(feedForward);
+    this.#up = scratch(feedForward);
+    this.logits = backend.createActivation(limits.logits, vocabulary);
+  }
+
+  /** Scratch bytes that a model of this shape takes, for planning. */
+  static scratchBytes(config: Gemma3Config, limits: Gemma3Limits): number {
+    const { width, heads, kvHeads, headDim, feedForward, vocabulary } = config;
+    const columns = 3 * width + 2 * (heads + kvHeads) * headDim + 2 * feedForward;
+    return 4 * (limits.tokens * columns + limits.logits * vocabulary);
+  }
+
+  /** Records the layers over `span`: keys and values are written, the residual stream is left for {@link head}. */
+  body(pass: Pass, span: TokenSpan): void {
+    const tokens = span.ids.length;
+    pass.embed(this.#x, this.#weights.embedding, span.ids, Math.sqrt(this.config.width));
+    for (const [i, weights] of this.#weights.layers.entries()) {
+      this.#attention(pass, weights, i, span, tokens);
+      this.#feedForward(pass, weights, tokens);
+    }
+    pass.rmsNorm(this.#normed, this.#x, this.#weights.outputNorm, tokens, this.config.epsilon);
+  }
+
+  /** Records logits of `tokens` rows of the last {@link body}, from row `firstToken`, into rows 0... of {@link logits}. */
+  head(pass: Pass, firstToken: number, tokens: number): void {
+    pass.matmul(this.#normed, [{ weight: this.#weights.head, out: this.logits }], tokens, firstToken);
+  }
+
+  dispose(): void {
+    for (const activation of [
+      this.#x,
+      this.#normed,
+      this.#query,
+      this.#key,
+      this.#value,
+      this.#attended,
+      this.#projected,
+      this.#gate,
+      this.#up,
+      this.logits,
+    ]) {
+      activation.dispose();
+    }
+  }
+
+  #attention(pass: Pass, weights: LayerWeights, index: number, span: TokenSpan, tokens: number): void {
+    const { heads, kvHeads, headDim, epsilon, window, attentionScale: scale } = this.config;
+    const kind = this.config.layers[index]!;
+    const layer = this.#indexInClass[index]!;
+    const { base, factor } = this.config.rope[kind];
+    const { position } = span;
+    const kv = span.kv[kind];
+    pass.rmsNorm(this.#normed, this.#x, weights.attentionNorm, tokens, epsilon);
+    pass.matmul(
+      this.#normed,
+      [
+        { weight: weights.query, out: this.#query },
+        { weight: weights.key, out: this.#key },
+        { weight: weights.value, out: this.#value },
+      ],
+      tokens,
+    );
+    pass.rmsNormHeads(this.#query, weights.queryNorm, tokens, heads, epsilon);
+    pass.rmsNormHeads(this.#key, weights.keyNorm, tokens, kvHeads, epsilon);
+    pass.rope(this.#query, tokens, heads, headDim, position, base, factor);
+    pass.rope(this.#key, tokens, kvHeads, headDim, position, base, factor);
+    pass.kvWrite(kv, layer, this.#key, this.#value, position, tokens);
+    pass.attention(this.#attended, this.#query, kv, {
+      layer,
+      position,
+      tokens,
+      heads,
+      window: kind === 'local' ? window : null,
+      scale,
+    });
+    pass.matmul(this.#attended, [{ weight: weights.attentionOutput, out: this.#projected }], tokens);
+    pass.rmsNorm(this.#projected, this.#projected, weights.postAttentionNorm, tokens, epsilon);
+    pass.add(this.#x, this.#projected, tokens);
+  }
+
+  #feedForward(pass: Pass, weights: LayerWeights, tokens: number): void {
+    const { epsilon } = this.config;
+    pass.rmsNorm(this.#normed, this.#x, weights.feedForwardNorm, tokens, epsilon);
+    pass.matmul(
+      this.#normed,
+      [
+        { weight: weights.gate, out: this.#gate },
+        { weight: weights.up, out: this.#up },
+      ],
+      tokens,
+    );
+    pass.geluMul(this.#gate, this.#gate, this.#up, tokens);
+    pass.matmul(this.#gate, [{ weight: weights.down, out: this.#projected }], tokens);
+    pass.rmsNorm(this.#projected, this.#projected, weights.postFeedForwardNorm, tokens, epsilon);
+    pass.add(this.#x, this.#projected, tokens);
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Whose turn it is. One model, many sequences: typing before chat before background work, first come first served within
+ * a class. A turn is one pass: a chunk of a prompt, or one token. More urgent work interrupts a chunk, which is then read
+ * again later; results do not depend on how a prompt was cut.
+ */
+import { type Backend, PAGE_POSITIONS, PassCancelled } from './backend/backend.ts';
+import { type KvCache, KvFull } from './kv/kv-cache.ts';
+import type { Gemma3 } from './model/gemma3.ts';
+import { PRIORITY_ORDER, Sequence, type Work, type WorkReport } from './sequence.ts';
+
+/** Tokens of a chunk after an interruption: short enough to get through between two keystrokes. */
+const CHUNK_AFTER_INTERRUPTION = PAGE_POSITIONS;
+
+export class Scheduler {
+  readonly #backend: Backend;
+  readonly #model: Gemma3;
+  readonly #kv: KvCache;
+  readonly #waiting = new Set<Sequence>();
+  readonly #row: Float32Array;
+  #arrivals = 0;
+  #current: { readonly sequence: Sequence; readonly pass: AbortController } | null = null;
+  #running: Promise<void> | null = null;
+  #disposed = false;
+
+  constructor(backend: Backend, model: Gemma3, kv: KvCache) {
+    this.#backend = backend;
+    this.#model = model;
+    this.#kv = kv;
+    this.#row = new Float32Array(model.config.vocabulary);
+  }
+
+  /** Resolves when the work is done or its signal has fired; rejects with what the backend, KV cache or `onLogits` threw. */
+  run(work: Work): Promise<WorkReport> {
+    return new Promise((resolve, reject) => {
+      if (this.#disposed) throw new Error('The model has been unloaded.');
+      const sequence = new Sequence(work, this.#arrivals++, resolve, reject);
+      work.signal.addEventListener('abort', () => this.#cancel(sequence), { once: true });
+      this.#waiting.add(sequence);
+      if (work.signal.aborted) this.#cancel(sequence);
+      this.#interruptFor(sequence);
+      this.#running ??= this.#loop();
+    });
+  }
+
+  /** Fails what is waiting, and resolves when the pass under way has ended. */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    this.#current?.pass.abort();
+    await this.#running;
+    for (const sequence of this.#waiting)
+      this.#end(sequence, () => sequence.fail(new Error('The model was unloaded.')));
+  }
+
+  async #loop(): Promise<void> {
+    // Requests of the same moment are compared with each other before the first one starts.
+    await Promise.resolve();
+    for (let next = this.#next(); next !== null; next = this.#next()) await this.#turn(next);
+    this.#running = null;
+  }
+
+  #next(): Sequence | null {
+    if (this.#disposed) return null;
+    let best: Sequence | null = null;
+    for (const sequence of this.#waiting) {
+      if (!sequence.blocked && (best === null || isMoreUrgent(sequence, best))) best = sequence;
+    }
+    return best;
+  }
+
+  async #turn(sequence: Sequence): Promise<void> {
+    const pass = new AbortController();
+    this.#current = { sequence, pass };
+    try {
+      if (await this.#step(sequence, pass.signal)) {
+        this.#kv.keep(sequence.kv!, sequence.keepRank);
+        this.#end(sequence, () => sequence.finish(false));
+      }
+    } catch (error) {
+      if (error instanceof PassCancelled) {
+        if (sequence.work.signal.aborted) this.#endCancelled(sequence);
+        else sequence.interrupted = true;
+      } else if (error instanceof KvFull && this.#waiting.size > 1 && this.#holdsPages(sequence)) {
+        sequence.blocked = true;
+      } else {
+        this.#end(sequence, () => sequence.fail(error));
+      }
+    } finally {
+      this.#current = null;
+    }
+    if (sequence.work.signal.aborted && this.#waiting.has(sequence)) this.#endCancelled(sequence);
+  }
+
+  /** Whether any other sequence that can run holds pages and will give them back. */
+  #holdsPages(except: Sequence): boolean {
+    return [...this.#waiting].some((s) => s !== except && s.kv !== null && !s.blocked);
+  }
+
+  /** One pass. True when the work is complete. */
+  async #step(sequence: Sequence, signal: AbortSignal): Promise<boolean> {
+    const started = performance.now();
+    const { work } = sequence;
+    const wasReading = sequence.isReading;
+    const kv = sequence.kv ?? this.#begin(sequence);
+    const end = this.#chunkEnd(sequence, kv.length);
+    const position = kv.length;
+    const ids = sequence.ids.slice(position, end);
+    const firstLogits = Math.max(position, work.firstLogits);
+    const views = kv.prepare(ids.length);
+
+    const pass = this.#backend.createPass();
+    this.#model.body(pass, { ids, position, kv: views });
+    const rows = Math.min(this.#model.limits.logits, end - firstLogits);
+    if (rows > 0) this.#model.head(pass, firstLogits - position, rows);
+    await pass.submit(signal);
+    kv.commit(ids);
+    sequence.interrupted = false;
+    if (wasReading) {
+      if (work.keepAt.includes(end)) this.#kv.keep(kv, 'lasting');
+      else if (end === work.prompt.length) this.#kv.keep(kv, sequence.keepRank);
+      work.onRead(end, sequence.cachedTokens);
+    }
+    const next = rows > 0 ? await this.#readLogits(work, firstLogits, end, position) : undefined;
+    const elapsed = performance.now() - started;
+    if (wasReading) sequence.prefillMs += elapsed;
+    else sequence.decodeMs += elapsed;
+    if (end < sequence.ids.length || next === undefined) return false;
+    if (next === null) return true;
+    sequence.append(next);
+    return false;
+  }
+
+  #begin(sequence: Sequence) {
+    const { work } = sequence;
+    const kv = this.#kv.begin(work.prompt, work.firstLogits);
+    sequence.kv = kv;
+    sequence.cachedTokens = kv.length;
+    work.onRead(kv.length, kv.length);
+    return kv;
+  }
+
+  /** Chunks end at page boundaries, at the states to keep and at the end. */
+  #chunkEnd(sequence: Sequence, from: number): number {
+    const { ids, work } = sequence;
+    const most = sequence.interrupted ? CHUNK_AFTER_INTERRUPTION : this.#model.limits.tokens;
+    let end = Math.min(ids.length, from + most);
+    if (end < ids.length) {
+      const boundary = Math.floor(end / PAGE_POSITIONS) * PAGE_POSITIONS;
+      if (boundary > from) end = boundary;
+    }
+    for (const length of work.keepAt) if (length > from && length < end) end = length;
+    return end;
+  }
+
+  /** Hands over the logits after tokens [first, end); the last pass left the first rows of them. */
+  async #readLogits(work: Work, first: number, end: number, position: number): Promise<number | null> {
+    const { logits, limits } = this.#model;
+    let next: number | null = null;
+    for (let from = first; from < end; from += limits.logits) {
+      const rows = Math.min(limits.logits, end - from);
+      if (from > first) {
+        const pass = this.#backend.createPass();
+        this.#model.head(pass, from - position, rows);
+        // Not interrupted by urgent work: the chunk is in the cache already and would not be read again.
+        await pass.submit(work.signal);
+      }
+      for (let i = 0; i < rows; i++) {
+        this.#backend.readBack(logits, this.#row, i, 1);
+        next = work.onLogits(from + i, this.#row);
+      }
+    }
+    return next;
+  }
+
+  #interruptFor(arrived: Sequence): void {
+    const running = this.#current;
+    if (
+      running?.sequence.isReading &&
+      PRIORITY_ORDER[arrived.work.priority] < PRIORITY_ORDER[running.sequence.work.priority]
+    ) {
+      running.pass.abort();
+    }
+  }
+
+  #cancel(sequence: Sequence): void {
+    if (this.#current?.sequence === sequence) this.#current.pass.abort();
+    else if (this.#waiting.has(sequence)) this.#endCancelled(sequence);
+  }
+
+  /** What was read so far stays for the next prompt. */
+  #endCancelled(sequence: Sequence): void {
+    if (sequence.kv !== null) this.#kv.keep(sequence.kv, sequence.keepRank);
+    this.#end(sequence, () => sequence.finish(true));
+  }
+
+  #end(sequence: Sequence, settle: () => void): void {
+    sequence.kv?.release();
+    this.#waiting.delete(sequence);
+    for (const other of this.#waiting) other.blocked = false;
+    settle();
+  }
+}
+
+function isMoreUrgent(a: Sequence, b: Sequence): boolean {
+  const difference = PRIORITY_ORDER[a.work.priority] - PRIORITY_ORDER[b.work.priority];
+  return difference === 0 ? a.arrival < b.arrival : difference < 0;
+}

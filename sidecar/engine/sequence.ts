@@ -1,0 +1,95 @@
+/** One piece of work for the scheduler: a prompt to read and, after it, tokens to append one by one. */
+import type { KeepRank } from './kv/kv-cache.ts';
+import type { KvSequence } from './kv/kv-sequence.ts';
+
+export type Priority = 'completion' | 'chat' | 'background';
+
+/** Lower runs first. */
+export const PRIORITY_ORDER: Readonly<Record<Priority, number>> = { completion: 0, chat: 1, background: 2 };
+
+export interface Work {
+  readonly prompt: Uint32Array;
+  readonly priority: Priority;
+  /** Prompt lengths at which the state is kept. */
+  readonly keepAt: readonly number[];
+  /** Logits are wanted after this prompt token and all later ones. */
+  readonly firstLogits: number;
+  /** Prompt tokens in the KV cache; called at the start of reading and after every chunk. */
+  onRead(done: number, cached: number): void;
+  /**
+   * Logits after token `index`; `row` is only valid during the call and may be changed. At the last token, the return
+   * value is appended and run next, or null ends the work; before, it is ignored. What it throws fails the work.
+   */
+  onLogits(index: number, row: Float32Array): number | null;
+  readonly signal: AbortSignal;
+}
+
+export interface WorkReport {
+  readonly cancelled: boolean;
+  readonly cachedTokens: number;
+  /** Time spent computing for this work up to the end of the prompt, and after it. */
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+}
+
+/** A piece of work under way. */
+export class Sequence {
+  readonly work: Work;
+  readonly arrival: number;
+  /** Null until its first turn. */
+  kv: KvSequence | null = null;
+  cachedTokens = 0;
+  prefillMs = 0;
+  decodeMs = 0;
+  /** Waits for KV pages of others. */
+  blocked = false;
+  /** Was interrupted within a chunk by more urgent work, and reads in smaller ones until one is through. */
+  interrupted = false;
+  readonly #resolve: (report: WorkReport) => void;
+  readonly #reject: (error: unknown) => void;
+  #ids: Uint32Array;
+  #length: number;
+
+  constructor(
+    work: Work,
+    arrival: number,
+    resolve: (report: WorkReport) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.work = work;
+    this.arrival = arrival;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#ids = work.prompt;
+    this.#length = work.prompt.length;
+  }
+
+  /** Prompt and appended tokens. */
+  get ids(): Uint32Array {
+    return this.#ids.subarray(0, this.#length);
+  }
+  get keepRank(): KeepRank {
+    return this.work.priority === 'chat' ? 'lasting' : 'passing';
+  }
+  get isReading(): boolean {
+    return (this.kv?.length ?? 0) < this.work.prompt.length;
+  }
+
+  append(id: number): void {
+    if (this.#length === this.#ids.length) {
+      const grown = new Uint32Array(2 * this.#length + 64);
+      grown.set(this.#ids);
+      this.#ids = grown;
+    }
+    this.#ids[this.#length++] = id;
+  }
+
+  finish(cancelled: boolean): void {
+    const { cachedTokens, prefillMs, decodeMs } = this;
+    this.#resolve({ cancelled, cachedTokens, prefillMs, decodeMs });
+  }
+
+  fail(error: unknown): void {
+    this.#reject(error);
+  }
+}

@@ -1,0 +1,187 @@
+#!/usr/bin/env node
+/**
+ * The program: finds the subcommand, checks the common options, and puts the parts together.
+ *
+ * Exit code 0 is success, 1 a failure with one line of reason on stderr, 2 wrong usage.
+ */
+import { writeSync } from 'node:fs';
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import {
+  type CliContext,
+  type Command,
+  type CommonOptions,
+  type OptionValues,
+  UsageError,
+} from './cli/command.ts';
+import { choiceOption, flag, integerOption, textOption } from './cli/options.ts';
+import { loadGemmaEngine } from './engine/gemma-engine.ts';
+import { builtInModelPath, missingBuiltInModel } from './models/find.ts';
+
+const VERSION = '0.1.0';
+
+/** Loaded when asked for: `tokenize` must not wait for the language server. */
+const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
+  ask: () => import('./cli/ask.ts'),
+  complete: () => import('./cli/complete.ts'),
+  generate: () => import('./cli/generate.ts'),
+  tokenize: () => import('./cli/tokenize.ts'),
+  detokenize: () => import('./cli/detokenize.ts'),
+  logits: () => import('./cli/logits.ts'),
+  perplexity: () => import('./cli/perplexity.ts'),
+  bench: () => import('./cli/bench.ts'),
+  inspect: () => import('./cli/inspect.ts'),
+  models: () => import('./cli/models.ts'),
+  cache: () => import('./cli/cache.ts'),
+  doctor: () => import('./cli/doctor.ts'),
+  serve: () => import('./cli/serve.ts'),
+};
+
+const COMMON_OPTIONS: ParseArgsOptionsConfig = {
+  model: { type: 'string' },
+  mmproj: { type: 'string' },
+  threads: { type: 'string' },
+  backend: { type: 'string' },
+  ctx: { type: 'string' },
+  kv: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+};
+
+const COMMON_USAGE = `Common options:
+  --model FILE              GGUF file (default: the built-in model)
+  --mmproj FILE             image tower, where it is a file of its own
+  --threads N               default: one for each physical core
+  --backend auto|cpu|gpu
+  --ctx N                   context length in tokens
+  --kv f16|int8|int4        what the KV cache holds
+  --json                    one machine-readable object on stdout`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    process.stdout.write(await overview());
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version') {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  }
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load === undefined) return fail(2, `There is no command "${name}". Try gemma-sidecar help.`);
+  const { command } = await load();
+  try {
+    const context = createContext(command, rest);
+    if (context === null) process.stdout.write(commandHelp(command));
+    else await command.run(context);
+    return 0;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      return fail(2, `${error.message}. Usage: gemma-sidecar ${command.name} ${command.usage}`);
+    }
+    return fail(1, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Null where only help was asked for. */
+function createContext(command: Command, args: readonly string[]): CliContext | null {
+  const { values, positionals } = parse(command, args);
+  if (flag(values, 'help')) return null;
+  const common = commonOptions(values);
+  const json = flag(values, 'json');
+  const modelPath = () => {
+    const path = common.model ?? builtInModelPath();
+    if (path === null) throw new Error(missingBuiltInModel());
+    return path;
+  };
+  const log = (line: string) => process.stderr.write(`${line}\n`);
+  const signal = interruptSignal();
+  return {
+    values,
+    positionals,
+    common,
+    json,
+    signal,
+    version: VERSION,
+    print: (text) => {
+      if (!json) process.stdout.write(text);
+    },
+    result: (value) => {
+      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+    },
+    log,
+    modelPath,
+    loadEngine: async (options) => {
+      if (common.kv !== 'f16')
+        throw new Error(`--kv ${common.kv} is not available; this version keeps the KV cache as f16.`);
+      if (common.mmproj !== null) throw new Error('--mmproj is not available; this version reads text only.');
+      const engine = await loadGemmaEngine({
+        modelPath: modelPath(),
+        backend: common.backend,
+        signal,
+        ...(common.threads !== undefined && { threads: common.threads }),
+        ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
+        ...options,
+      });
+      for (const note of engine.notes) log(note);
+      return engine;
+    },
+  };
+}
+
+function parse(
+  command: Command,
+  args: readonly string[],
+): { values: OptionValues; positionals: readonly string[] } {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: { ...COMMON_OPTIONS, ...command.options },
+      allowPositionals: true,
+      strict: true,
+    });
+  } catch (error) {
+    const [firstSentence = ''] = (error as Error).message.split('. ');
+    throw new UsageError(firstSentence.replace(/\.$/, ''));
+  }
+}
+
+function commonOptions(values: OptionValues): CommonOptions {
+  return {
+    model: textOption(values, 'model') ?? null,
+    mmproj: textOption(values, 'mmproj') ?? null,
+    threads: integerOption(values, 'threads', { least: 1, most: 1024 }),
+    backend: choiceOption(values, 'backend', ['auto', 'cpu', 'gpu']) ?? 'auto',
+    contextLength: integerOption(values, 'ctx', { least: 1, most: 1 << 24 }),
+    kv: choiceOption(values, 'kv', ['f16', 'int8', 'int4']) ?? 'f16',
+  };
+}
+
+/** A second signal ends the process at once, for commands that are slow to notice the first. */
+function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  const interrupt = () => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new Error('Interrupted.'));
+  };
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  return controller.signal;
+}
+
+async function overview(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map(async (load) => (await load()).command));
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+  return `Usage: gemma-sidecar COMMAND [options]\n\n${lines.join('\n')}\n\n${COMMON_USAGE}\n`;
+}
+
+function commandHelp({ name, usage, summary }: Command): string {
+  return `Usage: gemma-sidecar ${name} ${usage}\n\n${summary}\n\n${COMMON_USAGE}\n`;
+}
+
+function fail(code: 1 | 2, reason: string): number {
+  // Synchronous, so that the line is out before the process ends.
+  writeSync(2, `gemma-sidecar: ${reason.replaceAll(/\s*\n\s*/g, ' ')}\n`);
+  return code;
+}
+
+process.exitCode = await main(process.argv.slice(2));
