@@ -141,9 +141,13 @@ std::shared_ptr<VectorObject> Engine::load_vector(const std::string& name, Matri
 }
 
 std::shared_ptr<ActivationObject> Engine::create_activation(int64_t tokens, int64_t width) const {
+  size_t bytes;
+  if (__builtin_mul_overflow(static_cast<size_t>(tokens) * sizeof(float), static_cast<size_t>(width),
+                             &bytes)) {
+    throw RangeError("An activation is too large.");
+  }
   auto activation = std::make_shared<ActivationObject>();
-  activation->values = Region(static_cast<size_t>(tokens) * static_cast<size_t>(width) * sizeof(float),
-                              HugePages::kYes, "activations");
+  activation->values = Region(bytes, HugePages::kYes, "activations");
   activation->tokens = tokens;
   activation->width = width;
   return activation;

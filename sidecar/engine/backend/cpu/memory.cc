@@ -50,8 +50,8 @@ Region::Region(size_t bytes, HugePages huge, const std::string& purpose) {
   }
   const size_t size = round_up(bytes, page_size());
   const size_t asked = align ? size + kHugePage : size;
-  void* map =
-      mmap(nullptr, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  // Without MAP_NORESERVE, so that a system that never had this much says so now instead of killing us later.
+  void* map = mmap(nullptr, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (map == MAP_FAILED) refuse();
   auto* start = static_cast<uint8_t*>(map);
   if (align) {
