@@ -55,7 +55,7 @@ export class SidecarClient implements vscode.Disposable {
   readonly #heartbeat = new Heartbeat({
     ping: () => this.status(),
     isPatient: () => this.#loading,
-    onHang: () => this.#process?.kill('it did not answer for 10 seconds'),
+    onHang: () => this.#process?.kill('it did not answer for 8 seconds'),
   });
   #loading = false;
   #sidecar: Sidecar = { state: 'starting' };

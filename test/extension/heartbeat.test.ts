@@ -26,7 +26,7 @@ describe('the heartbeat', () => {
 
   it('waits longer while a model is loaded', () => {
     const { heartbeat, hangs } = setting(() => new Promise(() => {}), true);
-    for (let beat = 0; beat < 24; beat++) heartbeat.beat();
+    for (let beat = 0; beat < 30; beat++) heartbeat.beat();
     assert.equal(hangs(), 0);
     heartbeat.beat();
     assert.equal(hangs(), 1);
