@@ -200,6 +200,11 @@ function joinedBytes(vocabulary: Vocabulary, texts: PackedStrings): Uint8Array {
       }
     }
   }
+  // Text may also mix the two: a space beside U+2581 is two marks once spaces are escaped.
+  if (joins[(MARK[2] << 8) | MARK[0]] === 1) {
+    joins[(MARK[2] << 8) | SPACE] = 1;
+    joins[(SPACE << 8) | MARK[0]] = 1;
+  }
   return joins;
 }
 
