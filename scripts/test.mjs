@@ -34,6 +34,8 @@ const suites = (files, concurrency) => [
   '--test',
   '--test-reporter=./scripts/test-reporter.mjs',
   `--test-concurrency=${concurrency}`,
+  // Only against hanging; no test claims to be fast.
+  '--test-timeout=600000',
   ...files.sort(),
 ];
 

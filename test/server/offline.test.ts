@@ -55,7 +55,7 @@ test('the sidecar answers with no network', {
       useRepository: true,
     };
     const result = await connection.sendRequest<ChatResult>('gemma/chat', params);
-    assert.ok(result.generatedTokens > 0, log);
+    assert.ok(result.generatedTokens > 0);
     assert.ok(result.files.some(({ path }) => path === 'src/price.ts'));
     await connection.sendRequest('shutdown');
     await connection.sendNotification('exit');
