@@ -73,7 +73,8 @@ async function main(args: readonly string[]): Promise<number> {
     const context = createContext(command, rest);
     if (context === null) process.stdout.write(commandHelp(command));
     else await command.run(context);
-    return 0;
+    // A command may have set another code of its own, as the server does.
+    return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof UsageError) {
       return fail(2, `${error.message}. Usage: gemma-sidecar ${command.name} ${command.usage}`);
@@ -115,7 +116,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         throw new Error(`--kv ${common.kv} is not available; this version keeps the KV cache as f16.`);
       if (common.mmproj !== null) throw new Error('--mmproj is not available; this version reads text only.');
       const engine = await loadGemmaEngine({
-        modelPath: modelPath(),
+        modelPath: options?.modelPath ?? modelPath(),
         backend: common.backend,
         signal,
         ...(common.threads !== undefined && { threads: common.threads }),

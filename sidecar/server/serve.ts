@@ -2,7 +2,7 @@
 import { PROTOCOL_FD } from '../protocol/launch.ts';
 import { descriptorStream } from './descriptor-stream.ts';
 import { relaunchWithProtocolDescriptor } from './launcher.ts';
-import { runServer, type ServerOptions } from './server.ts';
+import type { ServerOptions } from './server.ts';
 import { startWatchdog } from './watchdog.ts';
 
 export interface ServeOptions extends Pick<ServerOptions, 'loadEngine' | 'version' | 'defaults'> {
@@ -21,7 +21,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   if (options.protocolFd !== PROTOCOL_FD) {
     throw new RangeError(`--protocol-fd must be ${PROTOCOL_FD}: lower descriptors carry input and log.`);
   }
+  // First of all, so that a parent that dies while the rest is loaded is noticed too.
   const watchdog = startWatchdog();
+  const { runServer } = await import('./server.ts');
   const output = descriptorStream(options.protocolFd);
   const code = await runServer({
     ...options,

@@ -1,11 +1,10 @@
 /**
- * Ends this process soon after its parent is gone, even while the main thread is inside one long call. A thread that does
- * nothing else asks every 100 ms who the parent is; the end is a SIGKILL to ourselves, since an orderly exit would wait
- * for native threads.
+ * Ends this process soon after its parent is gone, even while the main thread is inside one long call: a thread that does
+ * nothing else asks ten times a second who the parent is (watchdog-worker.ts).
  */
 import { Worker } from 'node:worker_threads';
+import type { WatchdogMessage } from './watchdog-worker.ts';
 
-const POLL_MS = 100;
 /** After its input ended, the process has this long to leave by itself. */
 const GRACE_MS = 300;
 
@@ -17,55 +16,13 @@ export interface Watchdog {
 }
 
 export function startWatchdog(): Watchdog {
-  // The thread's code is this function's source, so that it needs no file of its own beside a bundle.
-  const worker = new Worker(`(${watchParent.toString()})(require('node:worker_threads').parentPort)`, {
-    eval: true,
-    workerData: null,
-    env: {},
-    execArgv: [],
-  });
+  // Beside this source in a clone, beside the bundle in a package.
+  const file = import.meta.url.endsWith('.ts') ? './watchdog-worker.ts' : './watchdog-worker.js';
+  const worker = new Worker(new URL(file, import.meta.url), { workerData: { parent: process.ppid } });
   worker.unref();
-  worker.postMessage({ pollMs: POLL_MS, parent: process.ppid });
+  const post = (message: WatchdogMessage) => worker.postMessage(message);
   return {
-    watch: (pid) => worker.postMessage({ watch: pid }),
-    leave: () => worker.postMessage({ leaveAfterMs: GRACE_MS }),
+    watch: (pid) => post({ kind: 'watch', pid }),
+    leave: () => post({ kind: 'leave', afterMs: GRACE_MS }),
   };
-}
-
-interface WatchPort {
-  on(
-    event: 'message',
-    listener: (message: {
-      readonly pollMs?: number;
-      readonly parent?: number;
-      readonly watch?: number;
-      readonly leaveAfterMs?: number;
-    }) => void,
-  ): void;
-}
-
-/** Runs in the thread; may use nothing from outside itself. */
-function watchParent(port: WatchPort): void {
-  const end = () => process.kill(process.pid, 'SIGKILL');
-  const watched = new Set<number>();
-  const gone = (pid: number) => {
-    try {
-      process.kill(pid, 0);
-      return false;
-    } catch (error) {
-      // EPERM: alive, but of another user.
-      return (error as NodeJS.ErrnoException).code === 'ESRCH';
-    }
-  };
-  port.on('message', ({ pollMs, parent, watch, leaveAfterMs }) => {
-    if (watch !== undefined) watched.add(watch);
-    if (leaveAfterMs !== undefined) setTimeout(end, leaveAfterMs);
-    if (pollMs !== undefined && parent !== undefined) {
-      // Elsewhere than on Windows a new parent appears when the old one dies; there the old number stays and answers nothing.
-      watched.add(parent);
-      setInterval(() => {
-        if (process.ppid !== parent || [...watched].some(gone)) end();
-      }, pollMs);
-    }
-  });
 }

@@ -14,12 +14,27 @@ export class NoModelError extends Error {
   override readonly name = 'NoModelError';
 }
 
-/** The chosen model did not load; the message is that of its cause, a sentence for a person. */
+/** The chosen model did not load; the message is a sentence for a person. */
 export class ModelLoadError extends Error {
   override readonly name = 'ModelLoadError';
 
-  constructor(cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  constructor(path: string, cause: unknown) {
+    super(loadFailure(path, cause), { cause });
+  }
+}
+
+function loadFailure(path: string, cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  switch ('code' in cause ? cause.code : undefined) {
+    case 'ENOENT':
+      return `The model file ${path} does not exist. Choose another one.`;
+    case 'EACCES':
+    case 'EPERM':
+      return `The model file ${path} cannot be read: permission is denied.`;
+    case 'EISDIR':
+      return `${path} is a folder, not a model file. Choose a Gemma 3 model file (GGUF).`;
+    default:
+      return cause.message;
   }
 }
 
@@ -41,7 +56,11 @@ export class ModelHost {
   private readonly load: LoadEngine;
   private readonly listeners = new Set<() => void>();
   private current: ModelState = { kind: 'none', reason: 'No model has been chosen yet.' };
-  private loading: { readonly promise: Promise<Engine>; readonly abort: AbortController } | null = null;
+  private loading: {
+    readonly path: string;
+    readonly promise: Promise<Engine>;
+    readonly abort: AbortController;
+  } | null = null;
   private measured: MeasuredSpeed = {};
   private running = 0;
   /** Fires for everything that uses the model when that model is about to go. */
@@ -89,13 +108,13 @@ export class ModelHost {
         },
       }),
     );
-    this.loading = { promise, abort };
+    this.loading = { path, promise, abort };
     try {
       const engine = await promise;
       if (abort.signal.aborted) await engine.dispose();
       else this.set({ kind: 'ready', engine });
     } catch (error) {
-      if (!abort.signal.aborted) this.set({ kind: 'failed', path, error: new ModelLoadError(error) });
+      if (!abort.signal.aborted) this.set({ kind: 'failed', path, error: new ModelLoadError(path, error) });
     }
   }
 
@@ -111,7 +130,7 @@ export class ModelHost {
     } catch (error) {
       // Another model may have been chosen meanwhile.
       if (this.loading !== awaited && this.loading !== null) return this.engine();
-      throw new ModelLoadError(error);
+      throw new ModelLoadError(awaited.path, error);
     }
   }
 

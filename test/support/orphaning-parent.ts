@@ -1,6 +1,6 @@
 /**
  * Starts the program named in its arguments as a sidecar, tells its process ids on stdout once it answers, and then waits
- * to be killed. Keeps the pipes of the sidecar open in a second process if asked, so that no end of input tells it.
+ * to be killed.
  */
 import { spawn } from 'node:child_process';
 import { createMessageConnection } from 'vscode-jsonrpc';
@@ -29,7 +29,9 @@ else {
   await connection.sendNotification('initialized', {});
   if (when === 'idle' || when === 'loading') tell();
   else {
-    connection.onNotification('gemma/chatDelta', () => tell());
+    connection.onNotification('gemma/chatDelta', () => {
+      tell();
+    });
     const turns = [{ role: 'user', text: 'go' }];
     void connection.sendRequest('gemma/chat', { requestId: 'r', turns, useRepository: false });
   }

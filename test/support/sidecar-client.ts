@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { after } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { createMessageConnection, type MessageConnection } from 'vscode-jsonrpc';
 // Installs the runtime that vscode-jsonrpc's common part asks for.
@@ -18,6 +19,12 @@ import type {
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const SCRIPTED_SIDECAR = path.join(ROOT, 'test/support/scripted-sidecar.ts');
 export const REAL_SIDECAR = path.join(ROOT, 'sidecar/main.ts');
+
+/** A failed test leaves its process behind, which would keep the test run waiting. */
+const started: ChildProcess[] = [];
+after(() => {
+  for (const child of started) child.kill('SIGKILL');
+});
 
 export interface ClientOptions {
   readonly program?: string;
@@ -57,6 +64,7 @@ export class SidecarClient {
       stdio: ['pipe', 'pipe', 'pipe', ...(own ? (['pipe'] as const) : [])],
       env: { ...process.env, ...options.environment },
     });
+    started.push(child);
     const replies = (own ? child.stdio[3] : child.stdout) as Readable;
     const { reader, writer } = createCodec(replies, child.stdin as Writable, {
       peerReadsPacked: options.packed ?? true,
