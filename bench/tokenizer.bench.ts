@@ -15,7 +15,7 @@ import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
 import { gemmaLikePieces } from '../test/support/tokenizer-metadata.ts';
 
 const ROUNDS = 5;
-const SYNTHETIC_MERGES = 4000;
+const SYNTHETIC_MERGES = 800;
 
 const root = new URL('..', import.meta.url).pathname;
 const [model, ...files] = process.argv.slice(2);
@@ -48,7 +48,7 @@ function syntheticModel(): string {
     feedForward: 32,
     vocabulary: 262_144,
   };
-  const { pieces } = trainMerges(text.slice(0, 400_000), SYNTHETIC_MERGES);
+  const { pieces } = trainMerges(text.slice(0, 100_000), SYNTHETIC_MERGES);
   writeTinyModel(path, { shape, pieces: gemmaLikePieces(pieces) });
   return path;
 }
