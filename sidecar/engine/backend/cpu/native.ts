@@ -94,7 +94,7 @@ export function loadNative(): NativeAddon {
   if (addon.abiVersion !== ABI_VERSION) {
     throw new BackendError(
       `The native engine ${file} has version ${addon.abiVersion}, but version ${ABI_VERSION} is needed. ` +
-        'Run `npm run build:native` again.',
+        'Run `npm run build` again.',
     );
   }
   return addon;
@@ -112,7 +112,7 @@ function findAddon(): string {
   const found = candidates.find((path) => existsSync(path));
   if (found === undefined) {
     throw new BackendError(
-      `There is no native engine for ${platform}. Run \`npm run build:native\`. Looked for ${candidates.join(', ')}.`,
+      `There is no native engine for ${platform}. Run \`npm run build\`. Looked for ${candidates.join(', ')}.`,
     );
   }
   return found;

@@ -13,7 +13,7 @@ struct FileBlock {
   int bytes;
 };
 
-FileBlock file_block(MatrixFormat format) {
+constexpr FileBlock file_block(MatrixFormat format) {
   switch (format) {
     case MatrixFormat::kF32:
       return {1, 4};
@@ -102,9 +102,9 @@ void k_scale(const uint8_t* packed, int sub, uint8_t& scale, uint8_t& minimum) {
 }
 
 // Reads row `lane`'s tile from its file block; writes its scales into `header` and `tile`, its codes into
-// `codes`.
-void read_row(MatrixFormat format, const uint8_t* block, int sub, int lane, uint8_t* header, uint8_t* tile,
-              Codes& codes) {
+// `codes`. A template, like all that runs once a row of a tile, so that the choices are made by the compiler.
+template <MatrixFormat format>
+void read_row(const uint8_t* block, int sub, int lane, uint8_t* header, uint8_t* tile, Codes& codes) {
   const auto copy_f16 = [lane](uint8_t* to, const uint8_t* from) { std::memcpy(to + 2 * lane, from, 2); };
   switch (format) {
     case MatrixFormat::kQ4_0:
@@ -154,7 +154,9 @@ void read_row(MatrixFormat format, const uint8_t* block, int sub, int lane, uint
 }
 
 // Puts row `lane`'s codes into the planes of a tile, whose high plane starts out zero.
-void write_codes(const QuantFormat& quant, const Codes& codes, int lane, uint8_t* low) {
+template <MatrixFormat format>
+void write_codes(const Codes& codes, int lane, uint8_t* low) {
+  constexpr QuantFormat quant = quant_format(format);
   if (quant.bits == 8) {
     for (int j = 0; j < 8; j++) store32(low + kVectorBytes * j + 4 * lane, codes.word[j]);
     return;
@@ -178,11 +180,12 @@ void write_codes(const QuantFormat& quant, const Codes& codes, int lane, uint8_t
   }
 }
 
-void pack_quantized(MatrixFormat format, const uint8_t* file, int64_t lanes, int64_t columns, uint8_t* out) {
-  const QuantFormat quant = quant_format(format);
-  const FileBlock block = file_block(format);
+template <MatrixFormat format>
+void pack_quantized(const uint8_t* file, int64_t lanes, int64_t columns, uint8_t* out) {
+  constexpr QuantFormat quant = quant_format(format);
+  constexpr FileBlock block = file_block(format);
   const int64_t row_bytes = file_row_bytes(format, columns);
-  const int tiles_per_block = block.columns / kTileColumns;
+  constexpr int tiles_per_block = block.columns / kTileColumns;
   for (int64_t group = 0; group < columns / kTileColumns / quant.group_tiles(); group++) {
     uint8_t* header = out + group * quant.group_bytes();
     for (int i = 0; i < quant.group_tiles(); i++) {
@@ -191,8 +194,8 @@ void pack_quantized(MatrixFormat format, const uint8_t* file, int64_t lanes, int
       for (int lane = 0; lane < lanes; lane++) {
         const uint8_t* source = file + lane * row_bytes + column / block.columns * block.bytes;
         Codes codes = {};
-        read_row(format, source, i % tiles_per_block, lane, header, tile, codes);
-        write_codes(quant, codes, lane, tile + quant.scale_bytes());
+        read_row<format>(source, i % tiles_per_block, lane, header, tile, codes);
+        write_codes<format>(codes, lane, tile + quant.scale_bytes());
       }
     }
   }
@@ -200,16 +203,23 @@ void pack_quantized(MatrixFormat format, const uint8_t* file, int64_t lanes, int
 
 template <class Element>
 void pack_float(const uint8_t* file, int64_t lanes, int64_t columns, uint8_t* out) {
-  // Blocks of columns keep both the 16 row streams and the panel in the first-level cache.
-  constexpr int64_t kBlock = 64;
-  for (int64_t start = 0; start < columns; start += kBlock) {
-    const int64_t end = start + kBlock < columns ? start + kBlock : columns;
-    for (int64_t lane = 0; lane < lanes; lane++) {
-      const uint8_t* row = file + lane * columns * static_cast<int64_t>(sizeof(Element));
-      for (int64_t column = start; column < end; column++) {
-        std::memcpy(out + (column * kPanelRows + lane) * static_cast<int64_t>(sizeof(Element)),
-                    row + column * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
+  if (lanes == kPanelRows) {
+    // Sixteen sequential readers and one sequential writer, the inner loop of a length that the compiler
+    // knows.
+    for (int64_t column = 0; column < columns; column++) {
+      Element values[kPanelRows];
+      for (int lane = 0; lane < kPanelRows; lane++) {
+        std::memcpy(&values[lane], file + (lane * columns + column) * static_cast<int64_t>(sizeof(Element)),
+                    sizeof(Element));
       }
+      std::memcpy(out + column * static_cast<int64_t>(sizeof values), values, sizeof values);
+    }
+    return;
+  }
+  for (int64_t lane = 0; lane < lanes; lane++) {
+    for (int64_t column = 0; column < columns; column++) {
+      std::memcpy(out + (column * kPanelRows + lane) * static_cast<int64_t>(sizeof(Element)),
+                  file + (lane * columns + column) * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
     }
   }
 }
@@ -227,12 +237,28 @@ void pack_panel(MatrixFormat format, const uint8_t* file, int64_t rows, int64_t 
   const int64_t lanes = rows - first < kPanelRows ? rows - first : kPanelRows;
   const uint8_t* source = file + first * file_row_bytes(format, columns);
   // `out` is fresh zeroed memory, so padding rows are zero already: a zero scale makes the value zero.
-  if (is_quantized(format)) {
-    pack_quantized(format, source, lanes, columns, out);
-  } else if (format == MatrixFormat::kF32) {
-    pack_float<uint32_t>(source, lanes, columns, out);
-  } else {
-    pack_float<uint16_t>(source, lanes, columns, out);
+  switch (format) {
+    case MatrixFormat::kF32:
+      return pack_float<uint32_t>(source, lanes, columns, out);
+    case MatrixFormat::kF16:
+    case MatrixFormat::kBF16:
+      return pack_float<uint16_t>(source, lanes, columns, out);
+    case MatrixFormat::kQ4_0:
+      return pack_quantized<MatrixFormat::kQ4_0>(source, lanes, columns, out);
+    case MatrixFormat::kQ4_1:
+      return pack_quantized<MatrixFormat::kQ4_1>(source, lanes, columns, out);
+    case MatrixFormat::kQ5_0:
+      return pack_quantized<MatrixFormat::kQ5_0>(source, lanes, columns, out);
+    case MatrixFormat::kQ5_1:
+      return pack_quantized<MatrixFormat::kQ5_1>(source, lanes, columns, out);
+    case MatrixFormat::kQ8_0:
+      return pack_quantized<MatrixFormat::kQ8_0>(source, lanes, columns, out);
+    case MatrixFormat::kQ4_K:
+      return pack_quantized<MatrixFormat::kQ4_K>(source, lanes, columns, out);
+    case MatrixFormat::kQ5_K:
+      return pack_quantized<MatrixFormat::kQ5_K>(source, lanes, columns, out);
+    case MatrixFormat::kQ6_K:
+      return pack_quantized<MatrixFormat::kQ6_K>(source, lanes, columns, out);
   }
 }
 
