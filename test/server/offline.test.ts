@@ -59,6 +59,8 @@ test('the sidecar answers with no network', {
     assert.ok(result.files.some(({ path }) => path === 'src/price.ts'));
     await connection.sendRequest('shutdown');
     await connection.sendNotification('exit');
+  } catch (error) {
+    throw new Error(`The sidecar did not answer. Its log:\n${log}`, { cause: error });
   } finally {
     connection.dispose();
     child.kill('SIGKILL');
