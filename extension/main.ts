@@ -3,7 +3,7 @@
 import * as vscode from 'vscode';
 import { activateChatView } from './chat-view.ts';
 import { SidecarClient } from './client.ts';
-import { isCompletionEnabled, needsRestart, readSettings } from './config.ts';
+import { needsRestart, readSettings } from './config.ts';
 import { inlineCompletionMiddleware } from './inline-completion.ts';
 import { activateModelCommands } from './model-commands.ts';
 import type { SidecarCommand } from './sidecar-process.ts';
@@ -19,7 +19,8 @@ export function activate(context: vscode.ExtensionContext): void {
     initializationOptions: () => ({
       ...readSettings(),
       workspaceTrusted: vscode.workspace.isTrusted,
-      completionEnabled: isCompletionEnabled(),
+      // Whether to ask is decided here, for each document, so that a change needs no restart.
+      completionEnabled: true,
     }),
   });
   const restart = () => client.restart();
