@@ -1,5 +1,7 @@
 /** Cuts a file into contiguous parts at blank lines and definitions, for when not all of it fits. */
 
+import { withoutFinalLineFeeds } from '../prompt/file-block.ts';
+
 export interface Chunk {
   /** 1-based, inclusive. */
   readonly first: number;
@@ -12,7 +14,7 @@ const BEGINS = /^[A-Za-z_@#<]/;
 
 /** Parts of at most about `characters` each (a single longer line stays whole); together they are the file. */
 export function chunksOf(text: string, characters: number): Chunk[] {
-  const lines = text.replace(/\n+$/, '').split('\n');
+  const lines = withoutFinalLineFeeds(text).split('\n');
   const chunks: Chunk[] = [];
   let first = 0;
   while (first < lines.length) {

@@ -75,7 +75,7 @@ export class RepositoryContext {
       previous &&
       previous.fingerprint === fingerprint &&
       previous.tokens <= request.ceiling &&
-      selection.best.every((part) => covers(previous, part))
+      (!selection.matches || selection.best.every((part) => covers(previous, part)))
     ) {
       return previous;
     }

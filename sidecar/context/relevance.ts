@@ -13,7 +13,7 @@ const EARLIER_QUESTION_WEIGHT = 0.3;
 
 const WORD = /[\p{L}\p{N}_$]+/gu;
 const DEFINITION =
-  /\b(?:function|class|interface|type|enum|struct|trait|impl|def|fn|func|const|let|var|val|module|namespace|macro_rules!|define|record|object|package)\s*\*?\s+(?<name>[\p{L}_$][\p{L}\p{N}_$]*)/gu;
+  /\b(?:function|class|interface|type|enum|struct|trait|impl|def|fn|func|const|let|var|val|module|namespace|macro_rules!|define|record|object|package)(?:\s{1,8}|\s?\*\s?)(?<name>[\p{L}_$][\p{L}\p{N}_$]*)/gu;
 
 /** Too common in questions to tell files apart. */
 const STOP_WORDS: ReadonlySet<string> = new Set(

@@ -1,7 +1,7 @@
 /** Chooses the parts of files most relevant to a question that fit a budget, and lays them out in the files' own order. */
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
-import type { PromptFile } from '../prompt/file-block.ts';
+import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import { type Chunk, chunksOf } from './chunks.ts';
 import { inSlices, type SourceFile } from './files.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
@@ -9,6 +9,8 @@ import { passageOf, scorePassages } from './relevance.ts';
 
 export interface Selection {
   readonly files: readonly PackedFile[];
+  /** False if no word of the question occurs in any file, so that this choice is no better than another. */
+  readonly matches: boolean;
   /** The few parts that matter most, for telling whether another selection would serve as well. */
   readonly best: readonly PromptFile[];
 }
@@ -53,7 +55,8 @@ export async function selectParts(
   for (;;) {
     const files = join(chosen, tokenizer);
     if (chosen.length === 0 || files.reduce((sum, f) => sum + f.tokens, 0) <= budget) {
-      return { files, best: chosen.slice(0, BEST).map((part) => promptPart(part.file, [part])) };
+      const matches = (parts[0]?.score ?? 0) > INTRODUCES;
+      return { files, matches, best: chosen.slice(0, BEST).map((part) => promptPart(part.file, [part])) };
     }
     chosen.pop();
   }
@@ -89,14 +92,15 @@ async function rankedParts(
 }
 
 /** Less than any real match, so that it only decides where nothing matches. */
+const INTRODUCES = 0.003;
 function introduces(path: string): number {
-  if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return 0.003;
+  if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return INTRODUCES;
   if (
     /^(?:[^/]+\/)?(package\.json|Cargo\.toml|pyproject\.toml|go\.mod|pom\.xml|CMakeLists\.txt)$/.test(path)
   ) {
-    return 0.002;
+    return INTRODUCES / 2;
   }
-  return /^[^/]+\.md$/i.test(path) ? 0.001 : 0;
+  return /^[^/]+\.md$/i.test(path) ? INTRODUCES / 3 : 0;
 }
 
 /** Neighbouring parts of a file become one; all parts of a file become the file. */
@@ -115,7 +119,7 @@ function join(parts: readonly Part[], tokenizer: Tokenizer): PackedFile[] {
 function promptPart(file: SourceFile, run: readonly Part[]): PromptFile {
   const first = run[0]!.chunk.first;
   const last = run.at(-1)!.chunk.last;
-  const lines = file.text.replace(/\n+$/, '').split('\n');
+  const lines = withoutFinalLineFeeds(file.text).split('\n');
   if (first === 1 && last === lines.length) return { path: file.path, text: file.text };
   return { path: file.path, text: lines.slice(first - 1, last).join('\n'), lines: { first, last } };
 }

@@ -9,7 +9,10 @@ export interface Citation {
   readonly line: number;
 }
 
-const CITATION = /(?<path>[\w@.+-]+(?:\/[\w@.+-]+)*\.?\w*):(?<line>\d{1,7})\b/g;
+const LINE = /:(?<line>\d{1,7})\b/g;
+const PATH_CHARACTER = /[\w@.+/-]/;
+/** Longer ones are not looked for, so that the search takes linear time whatever the model wrote. */
+const LONGEST_PATH = 512;
 
 /** A path that matches no file, or the tails of several, is not a citation: a wrong link is worse than none. */
 export function findCitations(answer: string, paths: readonly string[]): Citation[] {
@@ -21,12 +24,14 @@ export function findCitations(answer: string, paths: readonly string[]): Citatio
     return tails.length === 1 ? tails[0] : undefined;
   };
   const found: Citation[] = [];
-  for (const match of answer.matchAll(CITATION)) {
-    const path = resolve(match.groups?.['path'] ?? '');
+  for (const match of answer.matchAll(LINE)) {
+    let start = match.index;
+    while (start > 0 && match.index - start < LONGEST_PATH && PATH_CHARACTER.test(answer[start - 1]!))
+      start--;
+    const path = resolve(answer.slice(start, match.index));
     const line = Number(match.groups?.['line']);
-    if (path !== undefined && line >= 1) {
-      found.push({ start: match.index, end: match.index + match[0].length, path, line });
-    }
+    if (path !== undefined && line >= 1)
+      found.push({ start, end: match.index + match[0].length, path, line });
   }
   return found;
 }

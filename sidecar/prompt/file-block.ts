@@ -24,7 +24,7 @@ export function fileBlock(file: PromptFile): string {
 
 /** Text with its sparse line numbers; line feeds only, none at the end. */
 export function numberLines(text: string, firstLine = 1): string {
-  const lines = text.replace(/\r\n/g, '\n').replace(/\n+$/, '').split('\n');
+  const lines = withoutFinalLineFeeds(text.replace(/\r\n/g, '\n')).split('\n');
   let lastNumbered = Number.NEGATIVE_INFINITY;
   let previousBlank = true;
   return lines
@@ -37,4 +37,11 @@ export function numberLines(text: string, firstLine = 1): string {
       return `${firstLine + index}| ${line}`;
     })
     .join('\n');
+}
+
+/** In linear time, which a regular expression would not take on long runs of line feeds. */
+export function withoutFinalLineFeeds(text: string): string {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === '\n') end--;
+  return text.slice(0, end);
 }

@@ -1,7 +1,7 @@
 /** gemma/chat between wire and session: the only file that knows both shapes. Nothing from the wire is trusted. */
 
 import type { PromptTurn } from '../prompt/chat-prompt.ts';
-import type { PromptFile } from '../prompt/file-block.ts';
+import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import type { ChatProgress, ChatResult } from '../protocol/methods.ts';
 import type { ChatAnswer, ChatSessionProgress } from '../session/chat-session.ts';
 import { InvalidParamsError } from './errors.ts';
@@ -50,9 +50,9 @@ function attachmentsFromWire(value: unknown): readonly PromptFile[] {
   }
   return value.map((item: unknown, i): PromptFile => {
     const { kind, path, startLine, text } = record(item, `attachments[${i}]`);
-    const content = string(text, `attachments[${i}].text`, MAX_TEXT)
-      .replace(/\r\n?/g, '\n')
-      .replace(/\n+$/, '');
+    const content = withoutFinalLineFeeds(
+      string(text, `attachments[${i}].text`, MAX_TEXT).replace(/\r\n?/g, '\n'),
+    );
     const name = string(path, `attachments[${i}].path`, 4096).replace(/[\r\n]/g, ' ');
     if (kind === 'file') return { path: name, text: content };
     if (kind !== 'selection') throw new InvalidParamsError(`attachments[${i}].kind is not a kind.`);

@@ -86,6 +86,8 @@ test('a follow-up keeps the same head while it serves, and gives it up when it d
     request({ ...small, previous: first, question: ['Why is needle there?'] }),
   );
   assert.equal(again, first);
+  const why = await context.pack(request({ ...small, previous: first, question: ['And why?'] }));
+  assert.equal(why, first, 'a question without a word to look for changes nothing');
   const other = await context.pack(
     request({ ...small, previous: first, question: ['What about the zebra?'] }),
   );

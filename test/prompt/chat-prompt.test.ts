@@ -107,6 +107,11 @@ test('lines are numbered where they begin something, and every tenth otherwise',
   );
 });
 
+test('hostile white space costs linear time', () => {
+  const text = `a${'\n'.repeat(400_000)}b${'\n'.repeat(400_000)}`;
+  assert.equal(numberLines(text).length, 400_000 + '1| a'.length + '400001| b'.length);
+});
+
 /** The fixture is written by training/, so that the built-in model is asked in the form it was trained on. */
 for (const { name, files, turns, question, prompt } of form.chat) {
   test(`the form is the one the built-in model was trained on: ${name}`, () => {

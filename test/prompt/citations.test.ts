@@ -24,3 +24,8 @@ test('offsets point at the text', () => {
   const [citation] = findCitations(answer, paths);
   assert.equal(answer.slice(citation!.start, citation!.end), 'src/a.ts:12');
 });
+
+test('text without end, as a model may produce it, is searched in linear time', () => {
+  const text = `${'word'.repeat(100_000)}:1${'/a.'.repeat(100_000)}`;
+  assert.deepEqual(findCitations(text, paths), []);
+});
