@@ -42,7 +42,7 @@ class ChatView implements vscode.WebviewViewProvider {
     this.#assets = vscode.Uri.joinPath(context.extensionUri, 'dist', 'webview');
     this.session = new ChatSession({
       chat: (params, signal) => client.chat(params, signal),
-      describeFailure: (error) => requestFailure(error, t),
+      describeFailure: (error) => requestFailure(error, readSettings().modelPath !== undefined, t),
       saved: context.workspaceState.get<SavedChat>(SAVED_CHAT, { messages: [], promptUse: null }),
       save: (chat) => void context.workspaceState.update(SAVED_CHAT, chat),
       onEvent: (event) => this.#post({ type: 'event', event }),

@@ -26,7 +26,7 @@ export class SidecarStoppedError extends Error {
 export type Translate = (message: string, ...args: (string | number)[]) => string;
 
 /** Why a question was not answered. */
-export function requestFailure(error: unknown, t: Translate): Failure {
+export function requestFailure(error: unknown, usesOwnModel: boolean, t: Translate): Failure {
   if (error instanceof SidecarExitedError) {
     return {
       message: t(
@@ -43,6 +43,7 @@ export function requestFailure(error: unknown, t: Translate): Failure {
     };
   }
   const code = errorCode(error);
+  if (code === ErrorCode.Model) return { message: messageOf(error), fixes: modelFixes(usesOwnModel) };
   if (code !== null && SHOWN_TO_PERSON.has(code))
     return { message: messageOf(error), fixes: FIXES[code] ?? ['show-log'] };
   return {
@@ -93,8 +94,11 @@ export function describeExit(exit: SidecarExit): string {
   return `exit code ${exit.code ?? 'unknown'}`;
 }
 
+function modelFixes(usesOwnModel: boolean): readonly FixAction[] {
+  return usesOwnModel ? ['choose-model', 'use-built-in-model'] : ['choose-model', 'show-log'];
+}
+
 const FIXES: Readonly<Record<number, readonly FixAction[]>> = {
-  [ErrorCode.Model]: ['choose-model', 'use-built-in-model'],
   [ErrorCode.ContextFull]: ['retry', 'open-settings'],
   [ErrorCode.Memory]: ['open-settings', 'choose-model'],
   [ErrorCode.Workspace]: ['retry', 'open-folder'],

@@ -317,7 +317,12 @@ export class GemmaChat extends LitElement {
 
 function standingCard(state: ChatState): TemplateResult | typeof nothing {
   const failure = standingFailure(state);
-  return failure === null ? nothing : html`<gemma-failure-card .failure=${failure}></gemma-failure-card>`;
+  const last = state.messages.at(-1);
+  // The last answer may have said it already.
+  const said = last?.role === 'model' && last.failure?.message === failure?.message;
+  return failure === null || said
+    ? nothing
+    : html`<gemma-failure-card .failure=${failure}></gemma-failure-card>`;
 }
 
 function workspaceCard(workspace: Workspace): TemplateResult | typeof nothing {

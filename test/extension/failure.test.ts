@@ -17,7 +17,7 @@ const KILLED = { code: null, signal: 'SIGKILL', lastLines: [] } as const;
 describe('a failure', () => {
   it('with a sentence for a person shows it, with what to do', () => {
     const error = Object.assign(new Error('Too little memory: 5 GiB needed.'), { code: ErrorCode.Memory });
-    assert.deepEqual(requestFailure(error, t), {
+    assert.deepEqual(requestFailure(error, true, t), {
       message: 'Too little memory: 5 GiB needed.',
       fixes: ['open-settings', 'choose-model'],
     });
@@ -25,20 +25,20 @@ describe('a failure', () => {
 
   it('of ours does not show its inside', () => {
     const error = Object.assign(new Error('undefined is not a function'), { code: ErrorCode.Internal });
-    const failure = requestFailure(error, t);
+    const failure = requestFailure(error, true, t);
     assert.doesNotMatch(failure.message, /undefined/);
     assert.deepEqual(failure.fixes, ['retry', 'show-log']);
   });
 
   it('by a crash says how the sidecar ended', () => {
-    assert.match(requestFailure(new SidecarExitedError(KILLED), t).message, /\(signal SIGKILL\)/);
+    assert.match(requestFailure(new SidecarExitedError(KILLED), true, t).message, /\(signal SIGKILL\)/);
     assert.match(crashFailure(KILLED, t).message, /memory/);
     assert.doesNotMatch(crashFailure({ code: 1, signal: null, lastLines: [] }, t).message, /memory/);
     assert.match(crashFailure({ code: 1, signal: null, lastLines: ['std::bad_alloc'] }, t).message, /memory/);
   });
 
   it('of a sidecar that stays down offers to restart it', () => {
-    assert.deepEqual(requestFailure(new SidecarStoppedError(), t).fixes, ['restart-sidecar']);
+    assert.deepEqual(requestFailure(new SidecarStoppedError(), true, t).fixes, ['restart-sidecar']);
   });
 
   it('of the model offers the built-in one only where another was chosen', () => {
