@@ -66,6 +66,9 @@ export interface ChatAnswer {
 
 type End = Extract<ChatEvent, { kind: 'end' }>;
 
+/** Tokens an answer may take where there is room for more than its reserve; a model that finds no end is stopped there. */
+const LONG_ANSWER = 1024;
+
 /** A prompt that is known to fit. */
 interface Plan {
   readonly turns: readonly PromptTurn[];
@@ -204,7 +207,10 @@ export class ChatSession {
     const events = chat.answer({
       turns: plan.turns,
       files: plan.packed?.files ?? null,
-      maxTokens: Math.max(1, plan.tokenUse.contextLength - promptTokens),
+      maxTokens: Math.max(
+        1,
+        Math.min(plan.tokenUse.contextLength - promptTokens, Math.max(plan.tokenUse.reserved, LONG_ANSWER)),
+      ),
       signal,
     });
     let end: End | undefined;
