@@ -11,7 +11,8 @@ import {
 import { ChatSession, type ChatSink } from '../session/chat-session.ts';
 import { chatFromWire, chatProgressToWire, chatResultToWire } from './chat-wire.ts';
 import { toResponseError } from './errors.ts';
-import type { Feature, ServerContext } from './feature.ts';
+import type { Feature } from './feature.ts';
+import type { ServerContext } from './server-context.ts';
 
 /** Progress more often than this is noise to a person. */
 const PROGRESS_INTERVAL_MS = 50;

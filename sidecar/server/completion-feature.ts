@@ -6,7 +6,8 @@ import type {
   InlineCompletionParams,
 } from 'vscode-languageserver/node';
 import { CompletionSession } from '../session/completion-session.ts';
-import type { Feature, ServerContext } from './feature.ts';
+import type { Feature } from './feature.ts';
+import type { ServerContext } from './server-context.ts';
 
 /** More than the prompt ever holds. */
 const MAX_PREFIX = 64 * 1024;

@@ -12,7 +12,8 @@ import { type LoadEngine, ModelHost, type ModelSettings } from '../session/model
 import { ChatFeature } from './chat-feature.ts';
 import { CompletionFeature } from './completion-feature.ts';
 import { Documents } from './documents.ts';
-import type { Feature, ServerContext } from './feature.ts';
+import type { Feature } from './feature.ts';
+import type { ServerContext } from './server-context.ts';
 import { StatusFeature } from './status-feature.ts';
 import { Workspace } from './workspace.ts';
 

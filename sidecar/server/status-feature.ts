@@ -12,7 +12,8 @@ import {
 } from '../protocol/methods.ts';
 import type { ModelSettings } from '../session/model-host.ts';
 import { toResponseError } from './errors.ts';
-import type { Feature, ServerContext } from './feature.ts';
+import type { Feature } from './feature.ts';
+import type { ServerContext } from './server-context.ts';
 import { modelPathFromWire, settingsFromWire, statusToWire } from './status-wire.ts';
 
 /** Loading reports progress far more often than a person can see. */
