@@ -15,6 +15,15 @@ namespace gs::GS_ISA {
 constexpr int64_t kFloatColumns = 1024;
 constexpr int kFloatPanels = 4;
 
+// Accumulators of the blocked product, panels x 4 tokens, must fit the registers: 16 of 32 with AVX-512;
+// elsewhere a Vec16 takes two or four of 16 or 32.
+#if defined(__AVX512F__)
+constexpr int kTilePanels = 4;
+#else
+constexpr int kTilePanels = 1;
+#endif
+constexpr int kTileTokens = 4;
+
 // Reads a float format straight from the panels; for a few tokens, where converting in passing costs nothing
 // next to fetching the weights.
 template <MatrixFormat format, int panel_count, int token_count>
@@ -39,6 +48,29 @@ void float_direct(const uint8_t* const* panels, const float* x, int64_t columns,
   for (int p = 0; p < panel_count; p++) {
     for (int t = 0; t < token_count; t++) acc[p][t].store(out + (p * token_count + t) * kPanelRows);
   }
+}
+
+template <MatrixFormat format>
+void convert_elements(const uint8_t* from, int64_t columns, float* out) {
+  constexpr int kBytes = kPanelRows * float_bytes(format);
+  for (int64_t k = 0; k < columns; k++) load_elements<format>(from + k * kBytes).store(out + k * kPanelRows);
+}
+
+// Columns [start, end) of a panel as F32, [end - start][16 rows]. Quantised formats need whole tiles.
+inline void dequantize_panel(MatrixFormat format, const uint8_t* panel, int64_t start, int64_t end,
+                             float* out) {
+  if (is_quantized(format)) {
+    const QuantFormat quant = quant_format(format);
+    for (int64_t tile = start / kTileColumns; tile < end / kTileColumns; tile++) {
+      dequantize_tile(quant, tile_address(quant, panel, tile), out);
+      out += kTileColumns * kPanelRows;
+    }
+    return;
+  }
+  const uint8_t* from = panel + start * kPanelRows * float_bytes(format);
+  if (format == MatrixFormat::kF32) convert_elements<MatrixFormat::kF32>(from, end - start, out);
+  if (format == MatrixFormat::kF16) convert_elements<MatrixFormat::kF16>(from, end - start, out);
+  if (format == MatrixFormat::kBF16) convert_elements<MatrixFormat::kBF16>(from, end - start, out);
 }
 
 // One tile of the blocked product: panels x tokens accumulators in registers over a run of columns,
@@ -83,16 +115,17 @@ inline void float_blocked(MatrixFormat format, const uint8_t* const* panels, int
       weights[p] = panel;
     }
     for (int64_t t = 0; t < tokens;) {
-      const int step = tokens - t >= 4 ? 4 : 1;
+      const int step = tokens - t >= kTileTokens ? kTileTokens : 1;
       const float* from = x + t * columns + start;
       for (int p = 0; p < panel_count;) {
-        const int width = panel_count - p >= 4 ? 4 : 1;
+        const int width = panel_count - p >= kTilePanels ? kTilePanels : 1;
         float* to[kFloatPanels];
         for (int i = 0; i < width; i++) to[i] = out + ((p + i) * tokens + t) * kPanelRows;
-        if (step == 4 && width == 4) float_tile<4, 4>(weights + p, from, columns, end - start, to);
-        if (step == 4 && width == 1) float_tile<1, 4>(weights + p, from, columns, end - start, to);
-        if (step == 1 && width == 4) float_tile<4, 1>(weights + p, from, columns, end - start, to);
-        if (step == 1 && width == 1) float_tile<1, 1>(weights + p, from, columns, end - start, to);
+        const auto tile =
+            width == kTilePanels
+                ? (step == 1 ? float_tile<kTilePanels, 1> : float_tile<kTilePanels, kTileTokens>)
+                : (step == 1 ? float_tile<1, 1> : float_tile<1, kTileTokens>);
+        tile(weights + p, from, columns, end - start, to);
         p += width;
       }
       t += step;

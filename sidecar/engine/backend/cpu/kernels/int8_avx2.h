@@ -142,57 +142,83 @@ GS_ALWAYS_INLINE __m256i dot(const __m256i (&codes)[8], const int8_t* q, __m256i
   return start;
 }
 
-// -zero * sum of every token's activations for one tile, of each half in Q6_K; signed codes need none.
+// -zero * sum of a token's activations for one tile, of each half in Q6_K; signed codes need none.
 template <MatrixFormat format>
-GS_ALWAYS_INLINE void block_bias(const TokenBlock& block, int64_t first, int32_t (*bias)[kTokenBlock]) {
+GS_ALWAYS_INLINE void token_bias(const TokenBlock& block, int64_t index, int32_t (&bias)[2]) {
   constexpr QuantFormat quant = quant_format(format);
-  for (int64_t t = 0; t < block.tokens; t++) {
-    if constexpr (quant.bits == 8) {
-      bias[0][t] = 0;
-    } else if constexpr (quant.scales == ScaleKind::kKSigned) {
-      bias[0][t] = -quant.zero * block.first_sum[first + t];
-      bias[1][t] = -quant.zero * (block.sum[first + t] - block.first_sum[first + t]);
-    } else {
-      bias[0][t] = -quant.zero * block.sum[first + t];
-    }
+  bias[0] = bias[1] = 0;
+  if constexpr (quant.scales == ScaleKind::kKSigned) {
+    bias[0] = -quant.zero * block.first_sum[index];
+    bias[1] = -quant.zero * (block.sum[index] - block.first_sum[index]);
+  } else if constexpr (quant.bits != 8 && quant.zero != 0) {
+    bias[0] = -quant.zero * block.sum[index];
   }
 }
 
+// Adds one half tile of one token to its 8 results.
 template <MatrixFormat format>
-void int8_panel(const uint8_t* panel, const TokenBlock& block, float* out) {
+GS_ALWAYS_INLINE __m256 add_dot(const HalfTile& tile, const int8_t* q, const int32_t (&bias)[2], float scale,
+                                float scaled_sum, __m256 acc) {
   constexpr QuantFormat quant = quant_format(format);
   constexpr bool kHalves = quant.scales == ScaleKind::kKSigned;
+  const __m256 token = _mm256_set1_ps(scale);
+  const __m256i first = dot < quant.bits, 0, kHalves ? 4 : 8 > (tile.codes, q, _mm256_set1_epi32(bias[0]));
+  acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(first), _mm256_mul_ps(tile.scale[0], token), acc);
+  if constexpr (kHalves) {
+    const __m256i second = dot<quant.bits, 4, 8>(tile.codes, q, _mm256_set1_epi32(bias[1]));
+    acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_mul_ps(tile.scale[1], token), acc);
+  }
+  if constexpr (quant.has_minimum()) acc = _mm256_fmadd_ps(tile.minimum, _mm256_set1_ps(scaled_sum), acc);
+  return acc;
+}
+
+// One token: the weights' stream is the bill, results stay in registers.
+template <MatrixFormat format>
+void one_token(const uint8_t* panel, const TokenBlock& block, float* out) {
+  constexpr QuantFormat quant = quant_format(format);
+  __m256 acc[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (int64_t i = 0; i < block.tiles; i++) {
+    const TileAddress at = tile_address(quant, panel, i);
+    for (int line = 0; line < quant.tile_bytes(); line += 64)
+      __builtin_prefetch(at.tile + kPrefetchBytes + line);
+    int32_t bias[2];
+    token_bias<format>(block, i, bias);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      HalfTile tile;
+      unpack<format>(at, half, tile);
+      const int8_t* q = block.q + i * kTileColumns;
+      acc[half] = add_dot<format>(tile, q, bias, block.scale[i], block.scaled_sum[i], acc[half]);
+    }
+  }
+  _mm256_storeu_ps(out, acc[0]);
+  _mm256_storeu_ps(out + kHalfRows, acc[1]);
+}
+
+// Every token of the block for each half tile in turn; results stay in the first-level cache.
+template <MatrixFormat format>
+void many_tokens(const uint8_t* panel, const TokenBlock& block, float* out) {
+  constexpr QuantFormat quant = quant_format(format);
   const int64_t tokens = block.tokens;
   __builtin_memset(out, 0, static_cast<size_t>(tokens * kPanelRows) * sizeof(float));
-  alignas(32) int32_t bias[2][kTokenBlock];
+  int32_t bias[kTokenBlock][2];
   for (int64_t i = 0; i < block.tiles; i++) {
     const TileAddress at = tile_address(quant, panel, i);
     if (tokens <= kFewTokens) {
       for (int line = 0; line < quant.tile_bytes(); line += 64)
         __builtin_prefetch(at.tile + kPrefetchBytes + line);
     }
-    block_bias<format>(block, i * tokens, bias);
+    const int64_t index = i * tokens;
+    for (int64_t t = 0; t < tokens; t++) token_bias<format>(block, index + t, bias[t]);
     for (int half = 0; half < 2; half++) {
       HalfTile tile;
       unpack<format>(at, half, tile);
-      const int8_t* q = block.q + i * tokens * kTileColumns;
-      const float* scale = block.scale + i * tokens;
-      const float* scaled_sum = block.scaled_sum + i * tokens;
+      const int8_t* q = block.q + index * kTileColumns;
       float* to = out + kHalfRows * half;
       for (int64_t t = 0; t < tokens; t++, q += kTileColumns, to += kPanelRows) {
-        const __m256 token = _mm256_broadcast_ss(scale + t);
-        __m256 acc = _mm256_loadu_ps(to);
-        const __m256i first = dot < quant.bits, 0,
-                      kHalves ? 4 : 8 > (tile.codes, q, _mm256_set1_epi32(bias[0][t]));
-        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(first), _mm256_mul_ps(tile.scale[0], token), acc);
-        if constexpr (kHalves) {
-          const __m256i second = dot<quant.bits, 4, 8>(tile.codes, q, _mm256_set1_epi32(bias[1][t]));
-          acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_mul_ps(tile.scale[1], token), acc);
-        }
-        if constexpr (quant.has_minimum()) {
-          acc = _mm256_fmadd_ps(tile.minimum, _mm256_broadcast_ss(scaled_sum + t), acc);
-        }
-        _mm256_storeu_ps(to, acc);
+        const __m256 acc = _mm256_loadu_ps(to);
+        _mm256_storeu_ps(
+            to, add_dot<format>(tile, q, bias[t], block.scale[index + t], block.scaled_sum[index + t], acc));
       }
     }
   }
@@ -200,8 +226,14 @@ void int8_panel(const uint8_t* panel, const TokenBlock& block, float* out) {
 
 template <MatrixFormat format>
 void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock& block, float* out) {
-  for (int p = 0; p < panel_count; p++)
-    int8_panel<format>(panels[p], block, out + p * block.tokens * kPanelRows);
+  for (int p = 0; p < panel_count; p++) {
+    float* to = out + p * block.tokens * kPanelRows;
+    if (block.tokens == 1) {
+      one_token<format>(panels[p], block, to);
+    } else {
+      many_tokens<format>(panels[p], block, to);
+    }
+  }
 }
 
 }  // namespace gs::GS_ISA

@@ -113,25 +113,4 @@ inline void dequantize_tile(const QuantFormat& quant, TileAddress at, float* out
   }
 }
 
-// Columns [start, end) of a panel as F32, [end - start][16 rows]. Quantised formats need whole tiles.
-inline void dequantize_panel(MatrixFormat format, const uint8_t* panel, int64_t start, int64_t end,
-                             float* out) {
-  if (is_quantized(format)) {
-    const QuantFormat quant = quant_format(format);
-    for (int64_t tile = start / kTileColumns; tile < end / kTileColumns; tile++) {
-      dequantize_tile(quant, tile_address(quant, panel, tile), out);
-      out += kTileColumns * kPanelRows;
-    }
-    return;
-  }
-  const int64_t first = start * kPanelRows, count = (end - start) * kPanelRows;
-  if (format == MatrixFormat::kF32) {
-    __builtin_memcpy(out, panel + 4 * first, static_cast<size_t>(4 * count));
-  } else if (format == MatrixFormat::kF16) {
-    for (int64_t i = 0; i < count; i++) out[i] = float_from_f16(load16(panel + 2 * (first + i)));
-  } else {
-    for (int64_t i = 0; i < count; i++) out[i] = float_from_bf16(load16(panel + 2 * (first + i)));
-  }
-}
-
 }  // namespace gs::GS_ISA
