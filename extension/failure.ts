@@ -56,10 +56,7 @@ export function requestFailure(error: unknown, usesOwnModel: boolean, t: Transla
 export function modelFailure(status: Status, usesOwnModel: boolean, t: Translate): Failure | null {
   if (status.state !== 'failed' && status.state !== 'no-model') return null;
   const message = status.error ?? t('No model is loaded. Choose a Gemma 3 model file in GGUF form.');
-  return {
-    message,
-    fixes: usesOwnModel ? ['choose-model', 'use-built-in-model'] : ['choose-model', 'show-log'],
-  };
+  return { message, fixes: modelFixes(usesOwnModel) };
 }
 
 /** Why the sidecar stays down. */
