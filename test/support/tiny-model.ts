@@ -88,6 +88,11 @@ export interface TinyModelOptions {
   readonly metadata?: Readonly<Record<string, GgufValue>>;
   /** Keys to leave out. */
   readonly without?: readonly string[];
+  /**
+   * Mean weight of the norms behind attention and feed-forward: how much a layer adds to the residual stream. At 1 (the
+   * default) every layer adds as much as the embedding holds, and rounding errors grow faster than in a trained model.
+   */
+  readonly branchScale?: number;
   readonly seed?: number;
 }
 
@@ -108,7 +113,7 @@ export function writeTinyModel(path: string, options: TinyModelOptions = {}): vo
       ...options.metadata,
     }).filter(([key]) => !without.includes(key)),
   );
-  writeGguf(path, metadata, modelTensors(shape, options.body ?? 'Q4_0', options.embedding ?? 'F16', seed));
+  writeGguf(path, metadata, modelTensors(shape, options, seed));
 }
 
 function u32(value: number): GgufValue {
@@ -187,8 +192,7 @@ function filled(pieces: readonly TestPiece[], size: number): TestPiece[] {
 
 function modelTensors(
   shape: ModelShape,
-  body: TensorType,
-  embedding: TensorType,
+  { body = 'Q4_0', embedding = 'F16', branchScale = 1 }: TinyModelOptions,
   seed: number,
 ): TensorToWrite[] {
   const tensors: TensorToWrite[] = [];
@@ -201,9 +205,9 @@ function modelTensors(
       data: () => matrixPieces(type, rows, columns, tensorSeed),
     });
   };
-  const vector = (name: string, length: number): void => {
+  const vector = (name: string, length: number, mean = 1): void => {
     const random = seededRandom(seed * 7919 + tensors.length);
-    const values = Float32Array.from({ length }, () => 1 + 0.1 * (random() - 0.5));
+    const values = Float32Array.from({ length }, () => mean * (1 + 0.1 * (random() - 0.5)));
     const bytes = new Uint8Array(values.buffer);
     tensors.push({ name, type: 'F32', shape: [length], data: () => [bytes] });
   };
@@ -219,12 +223,12 @@ function modelTensors(
     vector(`${block}.attn_q_norm.weight`, headDim);
     vector(`${block}.attn_k_norm.weight`, headDim);
     matrix(`${block}.attn_output.weight`, body, hidden, heads * headDim);
-    vector(`${block}.post_attention_norm.weight`, hidden);
+    vector(`${block}.post_attention_norm.weight`, hidden, branchScale);
     vector(`${block}.ffn_norm.weight`, hidden);
     matrix(`${block}.ffn_gate.weight`, body, feedForward, hidden);
     matrix(`${block}.ffn_up.weight`, body, feedForward, hidden);
     matrix(`${block}.ffn_down.weight`, body, hidden, feedForward);
-    vector(`${block}.post_ffw_norm.weight`, hidden);
+    vector(`${block}.post_ffw_norm.weight`, hidden, branchScale);
   }
   return tensors;
 }

@@ -65,7 +65,7 @@ export class KvCache {
   /** A sequence that holds as much of `prompt` as is in the cache, at most `most` tokens. */
   begin(prompt: Uint32Array, most: number): KvSequence {
     const match = findLongestPrefix(this.#kept, prompt, most, this.layout.window);
-    const sequence = new KvSequence(this.layout, this.#pools, (kind) => this.#take(kind));
+    const sequence = new KvSequence(this.layout, this.#pools, (kind, isNeeded) => this.#take(kind, isNeeded));
     if (match !== null) {
       match.state.lastUsed = ++this.#clock;
       sequence.resume(
@@ -110,12 +110,13 @@ export class KvCache {
     return { global: runs.global.slice(0, end), local: runs.local.slice(firstLocal, end) };
   }
 
-  #take(kind: LayerClass): number {
-    for (;;) {
+  #take(kind: LayerClass, isNeeded: () => boolean): number | null {
+    while (isNeeded()) {
       const page = this.#pools[kind].take();
       if (page !== null) return page;
       if (!this.#evictOne()) throw new KvFull(kind, this.#pools[kind].arena.pages);
     }
+    return null;
   }
 
   #evictOne(): boolean {

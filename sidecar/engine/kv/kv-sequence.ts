@@ -12,10 +12,13 @@ import {
 import type { PagePool } from './page-pool.ts';
 import { PageRun } from './page-run.ts';
 
+/** Gives a free page, evicting kept states as long as `isNeeded`; null if it no longer is. Throws KvFull. */
+export type TakePage = (kind: LayerClass, isNeeded: () => boolean) => number | null;
+
 export class KvSequence {
   readonly #layout: KvLayout;
   readonly #pools: PerClass<PagePool>;
-  readonly #take: (kind: LayerClass) => number;
+  readonly #take: TakePage;
   #runs: PerClass<PageRun>;
   #ids = new Uint32Array(256);
   #length = 0;
@@ -23,8 +26,7 @@ export class KvSequence {
   readonly #ring: Int32Array;
   #table = new Int32Array(16);
 
-  /** `take` gives a free page, or throws KvFull. */
-  constructor(layout: KvLayout, pools: PerClass<PagePool>, take: (kind: LayerClass) => number) {
+  constructor(layout: KvLayout, pools: PerClass<PagePool>, take: TakePage) {
     this.#layout = layout;
     this.#pools = pools;
     this.#take = take;
@@ -63,8 +65,8 @@ export class KvSequence {
     const first = Math.floor(this.#length / PAGE_POSITIONS);
     const end = pagesFor(this.#length + tokens);
     local.dropBefore(firstLocalPage(this.#layout, this.#length));
-    local.makeWritable(first, end, () => this.#take('local'));
-    global.makeWritable(first, end, () => this.#take('global'));
+    local.makeWritable(first, end, (isNeeded) => this.#take('local', isNeeded));
+    global.makeWritable(first, end, (isNeeded) => this.#take('global', isNeeded));
     if (end > this.#table.length) this.#table = new Int32Array(2 * end);
     const table = this.#table.subarray(0, end);
     local.fillTable(this.#ring);

@@ -36,20 +36,21 @@ export class PageRun {
   }
 
   /**
-   * Makes pages [first, end) writable: shared ones are copied, missing ones added at the end. `take` gives a page or throws;
-   * the run stays consistent if it does.
+   * Makes pages [first, end) writable: shared ones are copied, missing ones added at the end. `take` gives a page, null if
+   * making room has ended the need for one, or throws; the run stays consistent if it does.
    */
-  makeWritable(first: number, end: number, take: () => number): void {
+  makeWritable(first: number, end: number, take: (isNeeded: () => boolean) => number | null): void {
     for (let i = Math.max(first, this.#first); i < end; i++) {
       const page = this.#pages[i - this.#first];
-      if (page === undefined) {
-        this.#pages.push(take());
-      } else if (this.#pool.isShared(page)) {
-        const own = take();
+      const isNeeded = () => page === undefined || this.#pool.isShared(page);
+      if (!isNeeded()) continue;
+      const own = take(isNeeded);
+      if (own === null) continue;
+      if (page !== undefined) {
         this.#pool.arena.copyPage(page, own);
-        this.#pages[i - this.#first] = own;
         this.#pool.release(page);
       }
+      this.#pages[i - this.#first] = own;
     }
   }
 
