@@ -10,8 +10,8 @@ namespace gs {
 // Bytes of a row of `columns` values in the file.
 int64_t file_row_bytes(MatrixFormat format, int64_t columns);
 
-// Packs rows [16 panel, 16 panel + 16) of `file` (all rows, row after row) into `out`, panel_bytes() long;
-// rows past the end become zero.
+// Packs rows [16 panel, 16 panel + 16) of `file` (all rows, row after row) into `out`, which is panel_bytes()
+// long and zeroed: rows past the end stay zero.
 void pack_panel(MatrixFormat format, const uint8_t* file, int64_t rows, int64_t columns, int64_t panel,
                 uint8_t* out);
 
