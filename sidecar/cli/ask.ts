@@ -24,7 +24,8 @@ export const command: Command = {
     }
     const answer = await ask(context, question);
     for (const note of answer.notes) context.log(note);
-    if (answer.stopReason === 'length') context.log('The answer was cut: it reached the end of the context.');
+    if (answer.stopReason === 'length')
+      context.log(`The answer was cut after ${answer.generatedTokens} tokens.`);
     if (answer.stopReason === 'cancelled') throw new Error('Interrupted.');
     context.log(leftOutLine(answer));
     context.result({
