@@ -12,6 +12,8 @@ from pipeline import tasks
 from pipeline.symbols import outline
 from pipeline.tokenizer import CONTROL, Tokenizer
 
+BOS = 2
+COPY_WEIGHT = 0.5
 LANGUAGE_SHARE = {"typescript": 3.0, "python": 2.0, "javascript": 2.0, "go": 1.0, "rust": 0.8, "markdown": 1.0, "cpp": 1.0}
 
 
@@ -26,6 +28,7 @@ class Stage:
     turns: tuple[int, int]
     chat: float
     middle: float
+    copy: float = 0.0
 
 
 class Corpus:
@@ -62,6 +65,14 @@ def example(corpus: Corpus, stage: Stage, rng: random.Random) -> list[tasks.Span
     return tasks.plain(document, characters * 2, rng)
 
 
+def copying(vocabulary: int, rng: random.Random) -> tuple[list[int], list[float]]:
+    """Random pieces said two to four times; only the repeats are learnt. Teaches to copy what was seen, early on."""
+    pieces = [rng.randrange(vocabulary * 3 // 32, vocabulary) for _ in range(rng.randint(6, 40))]
+    repeats = rng.randint(1, 3)
+    weights = [0.0] * (len(pieces) + 1) + ([0.0] + [COPY_WEIGHT] * (len(pieces) - 1)) * repeats
+    return [BOS, *pieces * (repeats + 1)], weights
+
+
 def encode(tokenizer: Tokenizer, spans: list[tasks.Span]) -> tuple[list[int], list[float]]:
     ids: list[int] = []
     weights: list[float] = []
@@ -81,13 +92,16 @@ def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: i
     weights = np.zeros(shape, np.float32)
     used, count = [0] * stage.rows, [0] * stage.rows
     misses = 0
-    while misses < 12:
-        spans = example(corpus, stage, rng)
-        if spans is None:
-            continue
-        ids, loss = encode(tokenizer, spans)
-        if spans[0][1] == 1.0:
-            ids, loss = ids[:stage.length], loss[:stage.length]
+    while misses < 60:
+        if rng.random() < stage.copy:
+            ids, loss = copying(tokenizer.size, rng)
+        else:
+            spans = example(corpus, stage, rng)
+            if spans is None:
+                continue
+            ids, loss = encode(tokenizer, spans)
+            if spans[0][1] == 1.0:
+                ids, loss = ids[:stage.length], loss[:stage.length]
         row = min((r for r in range(stage.rows) if used[r] + len(ids) <= stage.length), key=lambda r: -used[r], default=None)
         if row is None:
             misses += 1

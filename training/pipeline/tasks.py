@@ -147,7 +147,7 @@ def shortened(paths: Sequence[str], rng: random.Random) -> list[str]:
 
 def repository(documents: Sequence[Document], characters: int, rng: random.Random) -> tuple[list[Shown], SourceFile | None]:
     """Files of one package, shuffled, that together hold about `characters` of text."""
-    count = min(len(documents), rng.choice((1, 2, 2, 3, 3, 4, 5, 6)))
+    count = min(len(documents), rng.choice((1, 2, 2, 3, 3, 4, 5, 6)), 1 + characters // 100)
     anchor = rng.randrange(len(documents))
     near = documents[max(0, anchor - 8):anchor + 9]
     chosen = rng.sample(near, min(count, len(near)))
@@ -157,7 +157,7 @@ def repository(documents: Sequence[Document], characters: int, rng: random.Rando
     paths = shortened([d.path for d in chosen], rng)
     files = []
     for document, path in zip(chosen, paths, strict=True):
-        part = excerpt(document, max(160, int(characters / len(chosen) * rng.uniform(0.6, 1.4))), rng)
+        part = excerpt(document, max(60, int(characters / len(chosen) * rng.uniform(0.6, 1.4))), rng)
         files.append(shown(document, part._replace(path=path)))
     readme = next((f.file for f in files if f.file.path.lower().endswith("readme.md")), None)
     return files, readme
@@ -185,10 +185,9 @@ def chat(documents: Sequence[Document], other_names: Sequence[str], characters: 
     if not asked:
         return None
     blocks = "\n".join(prompt_form.file_block(f.file) for f in files)
-    spans: list[Span] = [(f"<bos><start_of_turn>user\n{prompt_form.RULES}\n\n", PROMPT_WEIGHT), (blocks, CONTEXT_WEIGHT), ("\n", PROMPT_WEIGHT)]
+    spans: list[Span] = [(f"<bos><start_of_turn>user\n{prompt_form.RULES}\n\n", PROMPT_WEIGHT), (blocks.rstrip("\n"), CONTEXT_WEIGHT)]
     for index, (question, answer) in enumerate(asked):
-        if index:
-            spans.append(("\n<start_of_turn>user\n", PROMPT_WEIGHT))
+        spans.append(("\n<start_of_turn>user\n" if index else "\n\n", PROMPT_WEIGHT))
         spans.append((f"Question: {question}<end_of_turn>\n<start_of_turn>model\n", PROMPT_WEIGHT))
         spans.append((f"{answer}<end_of_turn>", 1.0))
     return spans
