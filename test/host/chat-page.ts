@@ -69,27 +69,50 @@ export class ChatPage {
   }
 
   /**
-   * Watches the page from now on, every frame, until an answer has begun and ended.
-   * Returns the lengths of its text on the way, each only once.
+   * Asks and watches the page, every frame, until the answer has ended: a small model answers within a few frames.
+   * With `stop`, clicks the stop button as soon as it is there.
    */
-  async watchAnswerGrow(): Promise<number[]> {
-    return this.get('state').evaluate(
-      (main) =>
-        new Promise<number[]>((resolve) => {
+  async askAndWatch(question: string, { stop = false } = {}): Promise<WatchedAnswer> {
+    const watched = this.get('state').evaluate(
+      (main, stopAtOnce) =>
+        new Promise<WatchedAnswer>((resolve) => {
           const window = main.ownerDocument.defaultView!;
           const lengths = new Set<number>();
+          const progress = new Set<string>();
           let begun = false;
+          let stopped = false;
           const look = () => {
             const activity = main.getAttribute('data-state');
-            const answer = [...main.querySelectorAll('article.answer gemma-answer')].at(-1);
-            const prose = answer?.shadowRoot?.querySelector('.prose');
+            const answer = [...main.querySelectorAll('article.answer')].at(-1);
+            const reading = answer?.querySelector('gemma-reading-progress')?.shadowRoot?.querySelector('p');
+            const prose = answer?.querySelector('gemma-answer')?.shadowRoot?.querySelector('.prose');
             if (activity === 'reading' || activity === 'streaming') begun = true;
+            if (activity === 'reading' && reading?.textContent) progress.add(reading.textContent);
             if (activity === 'streaming' && prose) lengths.add(prose.textContent?.length ?? 0);
-            if (begun && (activity === 'idle' || activity === 'error')) resolve([...lengths]);
-            else window.requestAnimationFrame(look);
+            if (stopAtOnce && !stopped) {
+              const button = main
+                .querySelector('gemma-composer')
+                ?.shadowRoot?.querySelector<HTMLElement>('.stop');
+              button?.click();
+              stopped = button !== null && button !== undefined;
+            }
+            if (begun && (activity === 'idle' || activity === 'error')) {
+              resolve({ lengths: [...lengths], progress: [...progress] });
+            } else window.requestAnimationFrame(look);
           };
           look();
         }),
+      stop,
     );
+    await this.ask(question);
+    return watched;
   }
+}
+
+/** What a person saw of one answer. */
+export interface WatchedAnswer {
+  /** Lengths of its text while it grew, each once. */
+  readonly lengths: readonly number[];
+  /** What the page said before the first word. */
+  readonly progress: readonly string[];
 }

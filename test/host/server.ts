@@ -59,9 +59,9 @@ export async function startServer(options: ServerOptions = {}): Promise<HostServ
   writeFileSync(join(userDirectory, 'settings.json'), JSON.stringify(settings, null, 2));
 
   if (options.machineSettings !== undefined) {
-    mkdirSync(join(dataDirectory, 'data', 'Machine'), { recursive: true });
+    mkdirSync(join(dataDirectory, 'user', 'Machine'), { recursive: true });
     writeFileSync(
-      join(dataDirectory, 'data', 'Machine', 'settings.json'),
+      join(dataDirectory, 'user', 'Machine', 'settings.json'),
       JSON.stringify(options.machineSettings),
     );
   }
