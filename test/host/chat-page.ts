@@ -90,11 +90,9 @@ export class ChatPage {
             if (activity === 'reading' && reading?.textContent) progress.add(reading.textContent);
             if (activity === 'streaming' && prose) lengths.add(prose.textContent?.length ?? 0);
             if (stopAtOnce && !stopped) {
-              const button = main
-                .querySelector('gemma-composer')
-                ?.shadowRoot?.querySelector<HTMLElement>('.stop');
-              button?.click();
-              stopped = button !== null && button !== undefined;
+              const button = main.querySelector('gemma-composer')?.shadowRoot?.querySelector('.stop');
+              (button as { click(): void } | null | undefined)?.click();
+              stopped = button != null;
             }
             if (begun && (activity === 'idle' || activity === 'error')) {
               resolve({ lengths: [...lengths], progress: [...progress] });
