@@ -71,9 +71,19 @@ export class Workbench {
 
   /** Opens a file of the workspace by name and puts the cursor into it. */
   async openFile(name: string): Promise<void> {
-    await this.page.keyboard.press('Control+P');
-    await this.page.locator('.quick-input-widget input').first().fill(name);
-    await this.page.locator('.quick-input-list').getByRole('option', { name }).first().click();
+    // A view that takes the focus meanwhile closes the list.
+    for (let attempts = 10; ; attempts--) {
+      try {
+        await this.page.keyboard.press('Control+P');
+        await this.page.locator('.quick-input-widget input').first().fill(name, { timeout: 2000 });
+        const option = this.page.locator('.quick-input-list').getByRole('option', { name }).first();
+        await option.click({ timeout: 3000 });
+        break;
+      } catch (error) {
+        if (attempts === 1) throw error;
+        await this.page.keyboard.press('Escape');
+      }
+    }
     await this.page.locator('.tabs-container .tab.active', { hasText: name }).waitFor();
     await this.page.locator('.editor-instance .monaco-editor .view-line').first().click();
   }

@@ -22,6 +22,28 @@ export function descendantSidecars(ancestor: number): ProcessInfo[] {
   return all.filter((process) => isSidecar(process) && descends(process.pid));
 }
 
+/**
+ * Lets a process run for a seventh of the time only, as on a slow machine: a small model otherwise writes its whole answer
+ * between two frames. Call the result to let it run freely again.
+ */
+export function slowDown(pid: number): () => void {
+  const signal = (name: NodeJS.Signals) => {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It has ended.
+    }
+  };
+  const timer = setInterval(() => {
+    signal('SIGCONT');
+    setTimeout(() => signal('SIGSTOP'), 5);
+  }, 35);
+  return () => {
+    clearInterval(timer);
+    setTimeout(() => signal('SIGCONT'), 10);
+  };
+}
+
 /** By the arguments that the editor starts them with. */
 function isSidecar({ command }: ProcessInfo): boolean {
   return command.includes('serve --protocol-fd');
