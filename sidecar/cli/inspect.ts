@@ -7,6 +7,7 @@ import { type GgufFile, readGguf } from '../engine/model/gguf.ts';
 import { parameterCount, weightBytes } from '../engine/model/weights.ts';
 import { type Command, UsageError } from './command.ts';
 
+/** Contexts worth planning for, as far as the model was trained; its own limit always stands last. */
 const CONTEXTS = [4096, 8192, 32_768, 131_072] as const;
 
 export const command: Command = {
@@ -69,7 +70,8 @@ function memoryTable(gguf: GgufFile, config: Gemma3Config): MemoryRow[] {
   const layout = kvLayout(config);
   const weights = weightBytes(gguf, config);
   const scratch = Gemma3.scratchBytes(config, PASS_LIMITS);
-  return CONTEXTS.filter((context) => context <= config.trainedContext).map((context) => {
+  const contexts = [...CONTEXTS.filter((context) => context < config.trainedContext), config.trainedContext];
+  return contexts.map((context) => {
     const kv = kvMemory(layout, context);
     return {
       context,
