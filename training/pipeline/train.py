@@ -22,13 +22,14 @@ from safetensors.numpy import load_file, save_file
 
 from pipeline import model
 from pipeline.batches import Corpus, Stage, batch
+from pipeline.copy_init import with_copying_heads
 from pipeline.model import Config, Params
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = (
-    Stage(until=0.5, length=256, rows=12, characters=(60, 300), turns=(4, 8), chat=0.72, middle=0.12, copy=0.25),
-    Stage(until=0.78, length=512, rows=6, characters=(200, 850), turns=(3, 7), chat=0.66, middle=0.16, copy=0.05),
+    Stage(until=0.3, length=256, rows=12, characters=(60, 300), turns=(4, 8), chat=0.72, middle=0.12, copy=0.25),
+    Stage(until=0.72, length=512, rows=6, characters=(200, 850), turns=(3, 7), chat=0.66, middle=0.16, copy=0.05),
     Stage(until=1.01, length=1024, rows=3, characters=(400, 1900), turns=(3, 7), chat=0.64, middle=0.2),
 )
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
@@ -88,14 +89,12 @@ def read_progress(run: Path) -> dict[str, float]:
     return json.loads(header["__metadata__"]["progress"])
 
 
-def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, stages: tuple[Stage, ...], minutes: float, seed: int,
-                 start: Path | None = None, stop_after: int | None = None) -> Params:
-    """Train until `minutes` of training time are spent, or until step `stop_after`; returns the parameters."""
+def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, params: Params, stages: tuple[Stage, ...], minutes: float,
+                 seed: int, stop_after: int | None = None) -> Params:
+    """Train from `params`, or go on from the run's checkpoint, until `minutes` of training time are spent or `stop_after` steps done."""
     run.mkdir(parents=True, exist_ok=True)
     config.save(run / "config.json")
-    params = model.init(config, jax.random.key(seed))
-    if start:
-        params = {name: jax.numpy.asarray(value) for name, value in load_file(start).items() if name in params}
+    params = jax.tree.map(jax.numpy.copy, params)  # every step donates its buffers
     transform = optimiser(params)
     state = transform.init(params)
     progress = read_progress(run)
@@ -159,7 +158,11 @@ def main() -> None:
     arguments = parser.parse_args()
     config = Config.load(arguments.config) if arguments.config else Config()
     tokenizer = Tokenizer(arguments.tokenizer)
-    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, STAGES, arguments.minutes, arguments.seed, arguments.start)
+    if arguments.start:
+        params = {name: jax.numpy.asarray(value, jax.numpy.float32) for name, value in load_file(arguments.start).items()}
+    else:
+        params = with_copying_heads(config, model.init(config, jax.random.key(arguments.seed)))
+    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, params, STAGES, arguments.minutes, arguments.seed)
 
 
 if __name__ == "__main__":
