@@ -3,10 +3,11 @@
 import json
 
 import gguf
+import jax
 import numpy as np
 from safetensors.numpy import load_file
 
-from pipeline import evaluate, export
+from pipeline import evaluate, export, model
 from pipeline.batches import Corpus, Stage
 from pipeline.model import Config
 from pipeline.tokenizer import Tokenizer, train
@@ -25,9 +26,9 @@ def test_train_resume_export_and_evaluate(corpus_file, tmp_path):
 
     run = tmp_path / "run"
     corpus = Corpus(corpus_file, "train")
-    run_training(run, corpus, tokenizer, CONFIG, STAGES, 60, seed=1, stop_after=40)
+    run_training(run, corpus, tokenizer, CONFIG, model.init(CONFIG, jax.random.key(1)), STAGES, 60, seed=1, stop_after=40)
     assert read_progress(run)["step"] == 40
-    run_training(run, corpus, tokenizer, CONFIG, STAGES, 60, seed=1, stop_after=120)
+    run_training(run, corpus, tokenizer, CONFIG, model.init(CONFIG, jax.random.key(1)), STAGES, 60, seed=1, stop_after=120)
     progress = read_progress(run)
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 121))
