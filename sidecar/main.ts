@@ -30,6 +30,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   perplexity: () => import('./cli/perplexity.ts'),
   bench: () => import('./cli/bench.ts'),
   inspect: () => import('./cli/inspect.ts'),
+  quantize: () => import('./cli/quantize.ts'),
   models: () => import('./cli/models.ts'),
   cache: () => import('./cli/cache.ts'),
   doctor: () => import('./cli/doctor.ts'),
