@@ -20,6 +20,10 @@ export class PageRun {
     return this.#first + this.#pages.length;
   }
 
+  get pages(): readonly number[] {
+    return this.#pages;
+  }
+
   /** A run of the same pages [first, end), shared. */
   slice(first: number, end: number): PageRun {
     const run = new PageRun(this.#pool, first);

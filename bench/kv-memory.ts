@@ -1,0 +1,55 @@
+/**
+ * What does the KV cache of a 4B shape really take when its whole context of 131,072 tokens has been written?
+ *
+ *   node bench/kv-memory.ts [4b] [--context 131072]
+ *
+ * Every page of both arenas is written in every layer; the resident memory of the process before and after tells.
+ */
+import { parseArgs } from 'node:util';
+import type { KvArena } from '../sidecar/engine/backend/backend.ts';
+import { selectBackend } from '../sidecar/engine/backend/select.ts';
+import type { KvLayout } from '../sidecar/engine/kv/layout.ts';
+import { kvMemory, kvPages } from '../sidecar/engine/kv/memory-plan.ts';
+import { MODEL_SHAPES } from '../test/support/tiny-model.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { context: { type: 'string', default: '131072' } },
+});
+const name = positionals[0] ?? '4b';
+const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
+if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
+const context = Number(values.context);
+const globals = Math.floor(shape.layers / 6);
+const perLayer = { kvHeads: shape.kvHeads, headDim: shape.headDim };
+const layout: KvLayout = {
+  shapes: {
+    local: { layers: shape.layers - globals, ...perLayer },
+    global: { layers: globals, ...perLayer },
+  },
+  window: shape.window,
+  chunk: 256,
+};
+
+const backend = selectBackend({ kind: 'cpu' });
+const zeros = backend.createActivation(64, shape.kvHeads * shape.headDim);
+backend.upload(zeros, new Float32Array(64 * shape.kvHeads * shape.headDim).fill(1), 0);
+const before = process.memoryUsage.rss();
+const pages = kvPages(layout, context);
+await writeAll(backend.createKvArena(layout.shapes.global, pages.global));
+await writeAll(backend.createKvArena(layout.shapes.local, pages.local));
+const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(3);
+const plan = kvMemory(layout, context);
+console.log(
+  `${name} at ${context} tokens: planned ${gib(plan.total)} GiB (global ${gib(plan.global)}, local ${gib(plan.local)}), resident ${gib(process.memoryUsage.rss() - before)} GiB`,
+);
+backend.dispose();
+
+async function writeAll(arena: KvArena): Promise<void> {
+  for (let page = 0; page < arena.pages; page++) {
+    const pass = backend.createPass();
+    const view = { arena, pageTable: Int32Array.of(page) };
+    for (let layer = 0; layer < arena.shape.layers; layer++) pass.kvWrite(view, layer, zeros, zeros, 0, 64);
+    await pass.submit();
+  }
+}

@@ -1,0 +1,182 @@
+/** Pages, kept states and the memory plan, on the CPU backend's arenas. */
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { OutOfMemory } from '../../sidecar/engine/backend/backend.ts';
+import { selectBackend } from '../../sidecar/engine/backend/select.ts';
+import { KvCache, KvFull } from '../../sidecar/engine/kv/kv-cache.ts';
+import type { KvSequence } from '../../sidecar/engine/kv/kv-sequence.ts';
+import { type KvLayout, ringPages, windowPages } from '../../sidecar/engine/kv/layout.ts';
+import { kvMemory, planMemory } from '../../sidecar/engine/kv/memory-plan.ts';
+
+const LAYOUT: KvLayout = {
+  shapes: { local: { layers: 2, kvHeads: 1, headDim: 16 }, global: { layers: 1, kvHeads: 1, headDim: 16 } },
+  window: 128,
+  chunk: 256,
+};
+const PAGES = { local: ringPages(LAYOUT) + 3 * windowPages(LAYOUT), global: 40 };
+
+const backend = selectBackend({ kind: 'cpu', threads: 1 });
+after(() => backend.dispose());
+
+describe('kept states', () => {
+  test('serve any length whose window they still hold, and no other', () => {
+    const cache = new KvCache(backend, LAYOUT, PAGES);
+    const prompt = ids(1000);
+    const sequence = cache.begin(prompt, 999);
+    read(sequence, prompt.subarray(0, 500));
+    cache.keep(sequence, 'lasting');
+    read(sequence, prompt.subarray(500));
+    cache.keep(sequence, 'lasting');
+    sequence.release();
+    const cachedFor = (most: number, other: Uint32Array = prompt) => {
+      const next = cache.begin(other, most);
+      const { length } = next;
+      next.release();
+      return length;
+    };
+    assert.equal(cachedFor(1000), 1000);
+    assert.equal(cachedFor(999), 999);
+    // Between the two windows only the earlier state helps.
+    assert.equal(cachedFor(800), 500);
+    assert.equal(cachedFor(1000, Uint32Array.of(...prompt.subarray(0, 700), 7)), 500);
+    assert.equal(cachedFor(300), 0);
+    assert.equal(cachedFor(1000, Uint32Array.of(9, ...prompt.subarray(1))), 0);
+    cache.dispose();
+  });
+
+  test('share pages with the running sequence, and copy a page only when it is written', () => {
+    const cache = new KvCache(backend, LAYOUT, PAGES);
+    const prompt = ids(100);
+    const first = cache.begin(prompt, 99);
+    read(first, prompt);
+    const alone = cache.memory().used;
+    cache.keep(first, 'lasting');
+    assert.equal(cache.memory().used, alone);
+    const second = cache.begin(ids(120), 119);
+    assert.equal(second.length, 100);
+    assert.equal(cache.memory().used, alone);
+    const before = [...first.runs.global.pages];
+    second.prepare(1);
+    assert.ok(cache.memory().used > alone);
+    assert.deepEqual([...first.runs.global.pages], before);
+    first.release();
+    second.release();
+    cache.clear();
+    cache.dispose();
+  });
+
+  test('every page comes back', () => {
+    const cache = new KvCache(backend, LAYOUT, PAGES);
+    for (let round = 0; round < 30; round++) {
+      const prompt = Uint32Array.from({ length: 50 + 67 * (round % 13) }, (_, i) =>
+        i < 40 ? i : i * (round % 3),
+      );
+      const sequence = cache.begin(prompt, prompt.length - 1);
+      read(sequence, prompt.subarray(sequence.length));
+      cache.keep(sequence, round % 2 === 0 ? 'lasting' : 'passing');
+      sequence.release();
+    }
+    cache.clear();
+    assert.equal(cache.memory().used, 0);
+    cache.dispose();
+  });
+
+  test('passing states make room first, then those used longest ago', () => {
+    const cache = new KvCache(backend, LAYOUT, { ...PAGES, global: 12 });
+    const prompts = [1, 2, 3].map((salt) => Uint32Array.from({ length: 256 }, (_, i) => i * 3 + salt));
+    for (const [i, prompt] of prompts.entries()) {
+      const sequence = cache.begin(prompt, 255);
+      read(sequence, prompt);
+      cache.keep(sequence, i === 1 ? 'passing' : 'lasting');
+      sequence.release();
+    }
+    const fourth = cache.begin(ids(256), 255);
+    read(fourth, ids(256));
+    fourth.release();
+    assert.deepEqual(
+      prompts.map((prompt) => {
+        const sequence = cache.begin(prompt, 255);
+        const { length } = sequence;
+        sequence.release();
+        return length;
+      }),
+      [255, 0, 255],
+    );
+    cache.dispose();
+  });
+
+  test('running sequences are never evicted: the next one is refused', () => {
+    const cache = new KvCache(backend, LAYOUT, { ...PAGES, global: 4 });
+    const first = cache.begin(ids(256), 255);
+    read(first, ids(256));
+    const second = cache.begin(Uint32Array.of(9), 0);
+    assert.throws(() => second.prepare(1), KvFull);
+    first.release();
+    second.prepare(1);
+    second.release();
+    cache.dispose();
+  });
+});
+
+describe('memory plan', () => {
+  const layout4B: KvLayout = {
+    shapes: {
+      local: { layers: 29, kvHeads: 4, headDim: 256 },
+      global: { layers: 5, kvHeads: 4, headDim: 256 },
+    },
+    window: 1024,
+    chunk: 256,
+  };
+  const GIB = 2 ** 30;
+  const request = {
+    layout: layout4B,
+    weightBytes: 2.4 * GIB,
+    scratchBytes: 0.1 * GIB,
+    trainedContext: 131_072,
+    contextLength: undefined,
+  };
+
+  test('4B at 131,072 tokens takes at most 2.9 GiB', () => {
+    const { global, local, total } = kvMemory(layout4B, 131_072);
+    assert.equal(global, 2.5 * GIB);
+    assert.ok(total <= 2.9 * GIB, `${total / GIB} GiB`);
+    assert.equal(local + global, total);
+  });
+
+  test('the whole context where it fits', () => {
+    const plan = planMemory({ ...request, available: 8 * GIB });
+    assert.equal(plan.contextLength, 131_072);
+    assert.equal(plan.note, null);
+  });
+
+  test('lowered with a word where it does not', () => {
+    const plan = planMemory({ ...request, available: 4 * GIB });
+    assert.ok(plan.contextLength < 131_072 && plan.contextLength > 8192, `${plan.contextLength}`);
+    assert.match(plan.note ?? '', /Lowered the context to \d+ tokens: the model needs 2\.40 GiB for weights/);
+  });
+
+  test('refused with numbers where the chosen context or any does not fit', () => {
+    assert.throws(
+      () => planMemory({ ...request, contextLength: 131_072, available: 4 * GIB }),
+      (error) =>
+        error instanceof OutOfMemory &&
+        /only 4\.00 GiB is free\. A context of up to \d+ tokens fits/.test(error.message),
+    );
+    assert.throws(() => planMemory({ ...request, available: 1 * GIB }), OutOfMemory);
+  });
+});
+
+function ids(length: number): Uint32Array {
+  return Uint32Array.from({ length }, (_, i) => i);
+}
+
+/** As the scheduler reads: in chunks that end at page boundaries. */
+function read(sequence: KvSequence, tokens: Uint32Array): void {
+  for (let done = 0; done < tokens.length; ) {
+    const aligned = 64 - (sequence.length % 64);
+    const chunk = tokens.subarray(done, done + aligned);
+    sequence.prepare(chunk.length);
+    sequence.commit(chunk);
+    done += chunk.length;
+  }
+}
