@@ -85,6 +85,8 @@ describe('chat', () => {
     const asked = await chat.questions.count();
     assert.ok(asked > 0);
     const answer = await chat.lastText();
+    // The editor writes the state of a workspace some time after it changed.
+    await new Promise((resolve) => setTimeout(resolve, 4000));
     await workbench.reload();
     await workbench.command('Gemma: Open Chat');
     await chat.questions.nth(asked - 1).waitFor();
