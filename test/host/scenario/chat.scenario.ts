@@ -102,6 +102,7 @@ describe('chat', () => {
     );
     assert.notEqual(second!.pid, first!.pid);
     await workbench.command('Gemma: New Chat');
+    await chat.questions.first().waitFor({ state: 'detached' });
     await chat.ask(questions[1]!);
     await chat.idle();
     assert.equal(await chat.failure.count(), 0);
