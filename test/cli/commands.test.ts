@@ -1,0 +1,107 @@
+/** The engine's subcommands as a user calls them: one object with --json, exit codes, one line of reason. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { writeTinyModel } from '../support/tiny-model.ts';
+
+const MAIN = path.resolve(import.meta.dirname, '../../sidecar/main.ts');
+const folder = mkdtempSync(path.join(tmpdir(), 'cli-'));
+const model = path.join(folder, 'nano.gguf');
+before(() => writeTinyModel(model));
+after(() => rmSync(folder, { recursive: true }));
+
+test('tokenize and detokenize are inverse', () => {
+  const { ids } = json(['tokenize', 'the function "returns" ünï']) as { ids: number[] };
+  assert.ok(ids.length > 3);
+  assert.deepEqual(json(['detokenize', ids.join(',')]), { text: 'the function "returns" ünï' });
+});
+
+test('logits gives the top and the normaliser', () => {
+  const { top, logsumexp } = json(['logits', '--tokens', '2,10,11', '--top', '3']) as {
+    top: [number, number][];
+    logsumexp: number;
+  };
+  assert.equal(top.length, 3);
+  assert.ok(top[0]![1] >= top[1]![1] && top[0]![1] < logsumexp);
+});
+
+test('generate repeats with a seed and has exactly its fields', () => {
+  const args = ['generate', '--prompt', 'get the', '--max-tokens', '6', '--seed', '3', '--raw'];
+  const first = json(args) as { ids: number[]; text: string; prompt_tokens: number };
+  assert.deepEqual(Object.keys(first), ['ids', 'text', 'prompt_tokens']);
+  assert.deepEqual(json(args), first);
+});
+
+test('perplexity of a random model is near its vocabulary', () => {
+  const file = path.join(folder, 'text.txt');
+  writeFileSync(file, 'the function returns '.repeat(100));
+  const result = json(['perplexity', '--file', file, '--ctx', '64']) as {
+    perplexity: number;
+    tokens: number;
+  };
+  assert.ok(result.perplexity > 100 && result.tokens > 64);
+});
+
+test('quantize writes a file that loads, and reports the error of every tensor', () => {
+  const out = path.join(folder, 'q8.gguf');
+  const result = json(['quantize', model, out, '--type', 'q8_0', '--embedding', 'q4_0']) as {
+    tensors: { name: string; to: string; relative_error: number }[];
+  };
+  const embedding = result.tensors.find(({ name }) => name === 'token_embd.weight');
+  assert.equal(embedding?.to, 'Q4_0');
+  assert.ok(embedding.relative_error > 0.01 && embedding.relative_error < 0.2);
+  assert.equal(call(['logits', '--tokens', '2', '--model', out]).status, 0);
+});
+
+test('inspect lists memory at each context the model has', () => {
+  const { memory } = json(['inspect', model]) as { memory: { context: number }[] };
+  assert.deepEqual(
+    memory.map(({ context }) => context),
+    [4096, 8192],
+  );
+});
+
+test('wrong usage exits with 2 and names the argument', () => {
+  for (const [args, reason] of [
+    [['logits'], /--tokens is needed/],
+    [['logits', '--tokens', '2,x'], /"x" is not a token id/],
+    [['generate', '--prompt', 'a', '--temperature', 'hot'], /--temperature needs a number/],
+    [['generate', '--nonsense'], /--nonsense/],
+    [['nonsense'], /no command "nonsense"/],
+    [['quantize', 'a'], /input and an output/],
+  ] as const) {
+    const { status, stderr } = call(args);
+    assert.equal(status, 2, args.join(' '));
+    assert.match(stderr, reason);
+  }
+});
+
+test('a failure exits with 1 and one line of reason', () => {
+  const truncated = path.join(folder, 'truncated.gguf');
+  writeTinyModel(truncated);
+  truncateSync(truncated, 1_000_000);
+  for (const [file, reason] of [
+    [path.join(folder, 'absent.gguf'), /absent\.gguf/],
+    [truncated, /File incomplete: have 1000000 bytes/],
+    [MAIN, /Not a GGUF file/],
+  ] as const) {
+    const { status, stderr, stdout } = call(['logits', '--tokens', '2', '--json', '--model', file]);
+    assert.equal(status, 1);
+    assert.match(stderr, reason);
+    assert.equal(stderr.trim().split('\n').length, 1);
+    assert.equal(stdout, '');
+  }
+});
+
+function call(args: readonly string[]) {
+  return spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
+}
+
+function json(args: readonly string[]): unknown {
+  const { status, stdout, stderr } = call([...args, '--model', model, '--json']);
+  assert.equal(status, 0, stderr);
+  return JSON.parse(stdout);
+}
