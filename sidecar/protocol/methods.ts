@@ -68,7 +68,15 @@ export interface ContextFile {
 /** A file, or the rest of one, that is not in the prompt, and why. */
 export interface LeftOutFile {
   readonly path: string;
-  readonly reason: 'budget' | 'binary' | 'generated' | 'large' | 'secret' | 'lock-file' | 'link' | 'unreadable';
+  readonly reason:
+    | 'budget'
+    | 'binary'
+    | 'generated'
+    | 'large'
+    | 'secret'
+    | 'lock-file'
+    | 'link'
+    | 'unreadable';
   readonly tokens?: number;
 }
 
