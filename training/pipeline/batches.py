@@ -100,7 +100,7 @@ def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: i
             if spans is None:
                 continue
             ids, loss = encode(tokenizer, spans)
-            if spans[0][1] == 1.0:
+            if len(spans) == 1:  # plain text may be cut
                 ids, loss = ids[:stage.length], loss[:stage.length]
         row = min((r for r in range(stage.rows) if used[r] + len(ids) <= stage.length), key=lambda r: -used[r], default=None)
         if row is None:

@@ -1,7 +1,7 @@
 """Turn source files into training examples: plain text, fill-in-the-middle, and chat about a repository.
 
 Every example is a list of (text, weight) spans in the prompt form; control pieces are written by name.
-Weights: 1 for what the model must say, `CONTEXT_WEIGHT` for code that it also learns to read.
+Weights: 1 for what the model must say, less for code that it also learns to read.
 """
 
 import random
@@ -16,6 +16,7 @@ from pipeline.symbols import FUNCTION, Outline, Symbol, first_sentence, outline
 
 CONTEXT_WEIGHT = 0.35
 PROMPT_WEIGHT = 0.0
+PLAIN_WEIGHT = 0.4
 Span = tuple[str, float]
 
 WHERE = ["Where is `{0}` defined?"] * 5 + ["Where is {0} defined?"] * 2 + [
@@ -199,7 +200,7 @@ def small_talk(rng: random.Random) -> list[Span]:
 
 
 def plain(document: Document, characters: int, rng: random.Random) -> list[Span]:
-    return [("<bos>" + excerpt(document, characters, rng).text, 1.0)]
+    return [("<bos>" + excerpt(document, characters, rng).text, PLAIN_WEIGHT)]
 
 
 def fill_in_middle(document: Document, neighbours: Sequence[Document], characters: int, rng: random.Random) -> list[Span] | None:
