@@ -34,7 +34,16 @@ for (const target of values.target) {
   const packagePath = join(root, 'out', `${name}-${target}-${version}.vsix`);
   const ignoreFile = join(root, 'build', `vscodeignore-${target}`);
   writeFileSync(ignoreFile, shipped.replace(anyAddon, `!dist/native/${target}/engine.node`));
-  await createVSIX({ cwd: root, packagePath, target, dependencies: false, ignoreFile });
+  // The README's links are to files beside it; without a published repository there is nothing to rewrite them to.
+  const rewriteRelativeLinks = false;
+  await createVSIX({
+    cwd: root,
+    packagePath,
+    target,
+    dependencies: false,
+    ignoreFile,
+    rewriteRelativeLinks,
+  });
 }
 
 function run(script, ...args) {

@@ -15,7 +15,7 @@ const allowed = [
   /^dist\/(?:sidecar|[\w-]+-worker)\.js$/,
   /^dist\/webview\/(?:main\.js|page\.css|codicon\.css|codicon\.ttf)$/,
   /^dist\/native\/linux-(?:x64|arm64)\/engine\.node$/,
-  /^models\/[\w.-]+\.(?:gguf|md)$/,
+  /^models\/(?:NOTICE|[\w.-]+\.(?:gguf|md))$/,
 ];
 const needed = [
   'package.json',
