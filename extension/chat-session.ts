@@ -4,17 +4,26 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import type { ChatDelta, ChatParams, ChatProgress, ChatResult } from '../sidecar/protocol/methods.ts';
+import type {
+  ChatAttachment,
+  ChatDelta,
+  ChatParams,
+  ChatProgress,
+  ChatResult,
+  ChatTurn,
+} from '../sidecar/protocol/methods.ts';
 import {
+  type Attachment,
   type ChatEvent,
   type ChatState,
-  completedTurns,
+  completedExchanges,
   type Failure,
   isBusy,
   lastQuestion,
   reduce,
   restoredState,
   type SavedChat,
+  type UserMessage,
 } from '../webview/state.ts';
 
 /** A stopped answer is closed after this time even if the sidecar says nothing; it promises 250 ms. */
@@ -54,15 +63,14 @@ export class ChatSession {
   /** Asks `question`; resolves when its answer has ended. A question while an answer is under way is refused. */
   async ask(question: string): Promise<void> {
     if (isBusy(this.#state)) throw new Error('An answer is under way. Stop it first.');
-    await this.#run((requestId) => ({ type: 'asked', requestId, question }), question);
+    await this.#run((requestId) => ({ type: 'asked', requestId, question }));
   }
 
   /** Answers the last question again, in place of the last answer. */
   async regenerate(): Promise<void> {
-    const question = lastQuestion(this.#state);
-    if (question === null) throw new Error('There is no question to answer again.');
+    if (lastQuestion(this.#state) === null) throw new Error('There is no question to answer again.');
     if (isBusy(this.#state)) throw new Error('An answer is under way. Stop it first.');
-    await this.#run((requestId) => ({ type: 'asked-again', requestId }), question);
+    await this.#run((requestId) => ({ type: 'asked-again', requestId }));
   }
 
   /** Stops the answer under way; what was streamed stays. */
@@ -93,20 +101,15 @@ export class ChatSession {
     this.#options.save({ messages, promptUse });
   }
 
-  async #run(start: (requestId: string) => ChatEvent, question: string): Promise<void> {
+  /** `start` leaves the question as the last one of the state, and an answer that is to be filled. */
+  async #run(start: (requestId: string) => ChatEvent): Promise<void> {
     const running = { requestId: randomUUID(), abort: new AbortController() };
     const { requestId } = running;
     this.#running = running;
     this.dispatch(start(requestId));
     this.#save();
-    const { folder, trusted } = this.#state.workspace;
-    const params: ChatParams = {
-      requestId,
-      turns: [...completedTurns(this.#state.messages), { role: 'user', text: question }],
-      useRepository: trusted && folder !== null,
-    };
     try {
-      const result = await this.#options.chat(params, running.abort.signal);
+      const result = await this.#options.chat(chatParams(requestId, this.#state), running.abort.signal);
       this.dispatch({ type: 'answered', result });
     } catch (error) {
       if (running.abort.signal.aborted) this.dispatch({ type: 'stopped', requestId });
@@ -116,4 +119,28 @@ export class ChatSession {
     this.#running = null;
     this.#save();
   }
+}
+
+/** The last question of `state` and everything that was answered before it. */
+function chatParams(requestId: string, state: ChatState): ChatParams {
+  const { folder, trusted } = state.workspace;
+  const question = lastQuestion(state);
+  const earlier = completedExchanges(state.messages).flatMap(({ question, answer }): ChatTurn[] => [
+    { role: 'user', text: question.text, ...attached(question) },
+    { role: 'model', text: answer.text },
+  ]);
+  return {
+    requestId,
+    turns: [...earlier, { role: 'user', text: question?.text ?? '' }],
+    useRepository: trusted && folder !== null,
+    ...(question !== null && attached(question)),
+  };
+}
+
+function attached({ attachments = [] }: UserMessage): { attachments?: readonly ChatAttachment[] } {
+  return attachments.length === 0 ? {} : { attachments: attachments.map(toWire) };
+}
+
+function toWire({ path, startLine, text }: Attachment): ChatAttachment {
+  return { kind: 'selection', path, startLine, text };
 }

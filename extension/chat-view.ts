@@ -8,7 +8,7 @@ import { chatPage } from './chat-page.ts';
 import { ChatSession } from './chat-session.ts';
 import type { SidecarClient } from './client.ts';
 import { readSettings } from './config.ts';
-import { insertAtCursor, openLink, openWorkspaceFile } from './editor-actions.ts';
+import { insertAtCursor, openLink, openWorkspaceFile, selectedText } from './editor-actions.ts';
 import { modelFailure, requestFailure } from './failure.ts';
 import { parsePageMessage } from './page-message.ts';
 
@@ -24,6 +24,7 @@ export function activateChatView(context: vscode.ExtensionContext, client: Sidec
     vscode.workspace.onDidChangeWorkspaceFolders(() => view.workspaceChanged()),
     vscode.workspace.onDidGrantWorkspaceTrust(() => view.workspaceChanged()),
     vscode.commands.registerCommand('gemmaSidecar.chat.open', () => view.open()),
+    vscode.commands.registerCommand('gemmaSidecar.chat.askAboutSelection', () => view.askAboutSelection()),
     vscode.commands.registerCommand('gemmaSidecar.chat.new', async () => {
       view.session.clear();
       await view.open();
@@ -85,6 +86,17 @@ class ChatView implements vscode.WebviewViewProvider {
     this.#post({ type: 'focus' });
   }
 
+  /** Sends the selection of the active editor along with the next question, and lets that be typed. */
+  async askAboutSelection(): Promise<void> {
+    const attachment = selectedText(vscode.window.activeTextEditor);
+    if (attachment === null) {
+      void vscode.window.showInformationMessage(t('Select the code that you want to ask about first.'));
+      return;
+    }
+    this.session.dispatch({ type: 'attached', attachment });
+    await this.open();
+  }
+
   workspaceChanged(): void {
     const workspace: Workspace = {
       folder: vscode.workspace.workspaceFolders?.[0]?.name ?? null,
@@ -125,6 +137,8 @@ class ChatView implements vscode.WebviewViewProvider {
         return this.session.stop();
       case 'new-chat':
         return this.session.clear();
+      case 'detach':
+        return this.session.dispatch({ type: 'detached', place: request.place });
       case 'copy':
         return vscode.env.clipboard.writeText(request.text);
       case 'insert':

@@ -1,8 +1,12 @@
-/** What the chat does in the editor, each only after a click: open a cited file, insert code, open a link. */
+/**
+ * What the chat does in the editor, each only after a click: open a cited file, insert code, open a link, take the
+ * selection.
+ */
 
 import { realpath } from 'node:fs/promises';
 import { sep } from 'node:path';
 import * as vscode from 'vscode';
+import type { Attachment } from '../webview/state.ts';
 import { isInside, relativeSegments } from './workspace-path.ts';
 
 const { t } = vscode.l10n;
@@ -32,6 +36,22 @@ export async function insertAtCursor(text: string): Promise<void> {
   const inserted = await editor.edit((edit) => edit.replace(editor.selection, text));
   if (!inserted) throw new Error(t('The file cannot be edited.'));
   await vscode.window.showTextDocument(editor.document, editor.viewColumn);
+}
+
+/** What is selected, in whole lines; null without a selection. */
+export function selectedText(editor: vscode.TextEditor | undefined): Attachment | null {
+  if (editor === undefined || editor.selection.isEmpty) return null;
+  const { document, selection } = editor;
+  // A selection that ends before the first character of a line was made line by line.
+  const endsBeforeLine = selection.end.character === 0 && selection.end.line > selection.start.line;
+  const last = document.lineAt(selection.end.line - (endsBeforeLine ? 1 : 0));
+  const lines = new vscode.Range(selection.start.line, 0, last.lineNumber, last.text.length);
+  return {
+    path: vscode.workspace.asRelativePath(document.uri),
+    startLine: lines.start.line + 1,
+    endLine: lines.end.line + 1,
+    text: document.getText(lines),
+  };
 }
 
 /** Shows the whole address and opens it only if the person agrees. */

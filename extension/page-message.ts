@@ -19,7 +19,7 @@ export function parsePageMessage(value: unknown): PageMessage | null {
 
 function parseRequest(value: unknown): PageRequest | null {
   if (!isRecord(value)) return null;
-  const { type, question, text, path, line, endLine, url, action } = value;
+  const { type, question, text, path, line, endLine, url, place, action } = value;
   switch (type) {
     case 'regenerate':
     case 'stop':
@@ -33,6 +33,8 @@ function parseRequest(value: unknown): PageRequest | null {
     case 'open-file':
       if (!isText(path, MAX_PATH_LENGTH) || !isCount(line)) return null;
       return isCount(endLine) ? { type, path, line, endLine } : { type, path, line };
+    case 'detach':
+      return isText(place, MAX_PATH_LENGTH) ? { type, place } : null;
     case 'open-link':
       return isText(url, MAX_PATH_LENGTH) ? { type, url } : null;
     case 'fix':

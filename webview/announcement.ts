@@ -1,11 +1,15 @@
 /** What a screen reader is told: turning points, never single tokens. */
 
-import type { ChatState, ModelMessage } from './state.ts';
+import { type ChatState, type ModelMessage, placeOf } from './state.ts';
 
 /** The sentence for the step from one state to the next, or null when it is not worth one. */
 export function announcement(before: ChatState, after: ChatState): string | null {
   const previous = answerOf(before);
   const answer = answerOf(after);
+  const attachment = after.attachments.at(-1);
+  if (attachment !== undefined && !before.attachments.includes(attachment)) {
+    return `${placeOf(attachment)} goes along with the question.`;
+  }
   if (answer === null) return previous === null ? null : 'New chat.';
   if (previous?.requestId !== answer.requestId) return 'Question sent.';
   if (previous.text === '' && answer.text !== '' && answer.end === 'streaming') return 'The answer begins.';

@@ -7,6 +7,7 @@ import './empty-state.ts';
 import './failure-card.ts';
 import './reading-progress.ts';
 import { announcement } from './announcement.ts';
+import { attachmentChip, attachmentStyles } from './attachment-chip.ts';
 import { icon } from './icons.ts';
 import type { HostMessage } from './messages.ts';
 import { connect, send } from './port.ts';
@@ -88,6 +89,7 @@ export class GemmaChat extends LitElement {
             .placeholder=${state.workspace.folder === null || !state.workspace.trusted ? 'Ask Gemma' : 'Ask about this repository'}
             .model=${modelName(state)}
             .promptUse=${state.promptUse}
+            .attachments=${state.attachments}
           ></gemma-composer>
         </div>
         <div class="visually-hidden" role="status" aria-live="polite" data-testid="announcement">${this.announced}</div>
@@ -116,7 +118,10 @@ export class GemmaChat extends LitElement {
   #message(message: Message, last: boolean): TemplateResult {
     const tabIndex = last ? 0 : -1;
     if (message.role === 'user') {
-      return html`<article class="question" role="listitem" aria-label="You" tabindex=${tabIndex}>${message.text}</article>`;
+      const { text, attachments = [] } = message;
+      const chips = attachments.map((attachment) => html`<li>${attachmentChip(attachment)}</li>`);
+      // White space counts in the question, so its own stays out of the template.
+      return html`<article class="question" role="listitem" aria-label="You" tabindex=${tabIndex}>${chips.length === 0 ? nothing : html`<ul class="chips" aria-label="Sent along">${chips}</ul>`}${text}</article>`;
     }
     const reading = message.end === 'streaming' && message.text === '';
     return html`<article class="answer" role="listitem" aria-label="Gemma" tabindex=${tabIndex}>
@@ -227,6 +232,7 @@ export class GemmaChat extends LitElement {
 
   static override styles = [
     sharedStyles,
+    attachmentStyles,
     css`
       :host {
         display: block;
@@ -273,6 +279,11 @@ export class GemmaChat extends LitElement {
         line-height: 1.45;
         overflow-wrap: anywhere;
         white-space: pre-wrap;
+      }
+
+      .question .chips {
+        margin-bottom: 6px;
+        white-space: normal;
       }
 
       .answer {

@@ -2,10 +2,12 @@
 
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import './token-meter.ts';
+import { attachmentChip, attachmentStyles } from './attachment-chip.ts';
 import { icon } from './icons.ts';
 import { recall, remember, send } from './port.ts';
 import { sharedStyles } from './shared-styles.ts';
-import type { PromptUse } from './state.ts';
+import type { Attachment, PromptUse } from './state.ts';
+import { placeOf } from './state.ts';
 
 const MAX_HEIGHT_PX = 220;
 
@@ -15,6 +17,7 @@ export class GemmaComposer extends LitElement {
     placeholder: { type: String },
     model: { type: String },
     promptUse: { attribute: false },
+    attachments: { attribute: false },
     draft: { state: true },
   };
 
@@ -23,6 +26,8 @@ export class GemmaComposer extends LitElement {
   /** Name of the model, or what stands in for it. */
   declare model: string;
   declare promptUse: PromptUse | null;
+  /** What goes along with the question. */
+  declare attachments: readonly Attachment[];
   declare draft: string;
 
   constructor() {
@@ -31,6 +36,7 @@ export class GemmaComposer extends LitElement {
     this.placeholder = '';
     this.model = '';
     this.promptUse = null;
+    this.attachments = [];
     this.draft = recall().draft;
   }
 
@@ -41,6 +47,7 @@ export class GemmaComposer extends LitElement {
   override render() {
     return html`
       <div class="frame">
+        ${this.#chips()}
         <textarea
           rows="1"
           aria-label="Question"
@@ -74,6 +81,18 @@ export class GemmaComposer extends LitElement {
 
   override updated(changed: PropertyValues<this>): void {
     if (changed.has('draft')) this.#fitHeight();
+  }
+
+  #chips() {
+    if (this.attachments.length === 0) return nothing;
+    return html`<ul class="chips" aria-label="Sent along with the question">
+      ${this.attachments.map((attachment) => html`<li>${attachmentChip(attachment, () => this.#detach(attachment))}</li>`)}
+    </ul>`;
+  }
+
+  #detach(attachment: Attachment): void {
+    void send({ type: 'detach', place: placeOf(attachment) }).catch(() => {});
+    this.focus();
   }
 
   #sendButton() {
@@ -150,6 +169,7 @@ export class GemmaComposer extends LitElement {
 
   static override styles = [
     sharedStyles,
+    attachmentStyles,
     css`
       :host {
         display: block;
@@ -165,6 +185,10 @@ export class GemmaComposer extends LitElement {
 
       .frame:has(textarea:focus) {
         border-color: var(--vscode-focusBorder);
+      }
+
+      .chips {
+        padding: 6px 6px 0;
       }
 
       textarea {

@@ -14,6 +14,8 @@ export type PageRequest =
   | { readonly type: 'regenerate' }
   | { readonly type: 'stop' }
   | { readonly type: 'new-chat' }
+  /** `place` as `placeOf` names it. */
+  | { readonly type: 'detach'; readonly place: string }
   | { readonly type: 'copy'; readonly text: string }
   | { readonly type: 'insert'; readonly text: string }
   /** `path` is relative to the workspace, with forward slashes; lines count from 1. */

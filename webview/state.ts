@@ -29,9 +29,20 @@ export interface Failure {
   readonly fixes: readonly FixAction[];
 }
 
+/** A selection that goes along with a question. */
+export interface Attachment {
+  /** Relative to the workspace, with forward slashes. */
+  readonly path: string;
+  /** From 1, inclusive. */
+  readonly startLine: number;
+  readonly endLine: number;
+  readonly text: string;
+}
+
 export interface UserMessage {
   readonly role: 'user';
   readonly text: string;
+  readonly attachments?: readonly Attachment[];
 }
 
 export interface ModelMessage {
@@ -86,6 +97,8 @@ export interface ChatState {
   /** Progress of the answer under way; null when none is, or when its text has begun. */
   readonly progress: ChatProgress | null;
   readonly promptUse: PromptUse | null;
+  /** What goes along with the next question, each place once. */
+  readonly attachments: readonly Attachment[];
   readonly status: Status | null;
   /** Why no model can answer now, with what to do about it. */
   readonly modelFailure: Failure | null;
@@ -104,6 +117,8 @@ export type ChatEvent =
   /** Ended by the person, with no word from the sidecar on what it was made of. */
   | { readonly type: 'stopped'; readonly requestId: string }
   | { readonly type: 'cleared' }
+  | { readonly type: 'attached'; readonly attachment: Attachment }
+  | { readonly type: 'detached'; readonly place: string }
   | { readonly type: 'status-changed'; readonly status: Status; readonly failure: Failure | null }
   | { readonly type: 'sidecar-changed'; readonly sidecar: Sidecar }
   | { readonly type: 'workspace-changed'; readonly workspace: Workspace };
@@ -112,6 +127,7 @@ export const INITIAL_STATE: ChatState = {
   messages: [],
   progress: null,
   promptUse: null,
+  attachments: [],
   status: null,
   modelFailure: null,
   sidecar: { state: 'starting' },
@@ -125,7 +141,8 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
       return {
         ...state,
         progress: null,
-        messages: [...state.messages, { role: 'user', text: event.question }, emptyAnswer(event.requestId)],
+        attachments: [],
+        messages: [...state.messages, asked(event.question, state.attachments), emptyAnswer(event.requestId)],
       };
     case 'asked-again':
       return {
@@ -151,7 +168,16 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
     case 'stopped':
       return changeAnswer(state, event.requestId, (answer) => ({ ...answer, end: 'stopped' }));
     case 'cleared':
-      return { ...state, messages: [], progress: null, promptUse: null };
+      return { ...state, messages: [], progress: null, promptUse: null, attachments: [] };
+    case 'attached': {
+      const place = placeOf(event.attachment);
+      const others = state.attachments.filter((attachment) => placeOf(attachment) !== place);
+      return { ...state, attachments: [...others, event.attachment] };
+    }
+    case 'detached': {
+      const rest = state.attachments.filter((attachment) => placeOf(attachment) !== event.place);
+      return rest.length === state.attachments.length ? state : { ...state, attachments: rest };
+    }
     case 'status-changed':
       return { ...state, status: event.status, modelFailure: event.failure };
     case 'sidecar-changed':
@@ -183,9 +209,16 @@ export function standingFailure(state: ChatState): Failure | null {
   return state.sidecar.state === 'stopped' ? state.sidecar.failure : state.modelFailure;
 }
 
-/** Questions with their answers as the sidecar wants them; a failed or empty answer and its question are left out. */
-export function completedTurns(messages: readonly Message[]): { role: 'user' | 'model'; text: string }[] {
-  const turns: { role: 'user' | 'model'; text: string }[] = [];
+/** "src/price.ts:10-14": what an attachment is called, and what it is told apart by. */
+export function placeOf({ path, startLine, endLine }: Attachment): string {
+  return endLine > startLine ? `${path}:${startLine}-${endLine}` : `${path}:${startLine}`;
+}
+
+/** Answered questions, each with its answer; a failed or empty answer and its question are left out. */
+export function completedExchanges(
+  messages: readonly Message[],
+): { readonly question: UserMessage; readonly answer: ModelMessage }[] {
+  const exchanges: { question: UserMessage; answer: ModelMessage }[] = [];
   for (const [index, message] of messages.entries()) {
     if (
       message.role !== 'model' ||
@@ -196,9 +229,9 @@ export function completedTurns(messages: readonly Message[]): { role: 'user' | '
       continue;
     const question = messages[index - 1];
     if (question?.role !== 'user') continue;
-    turns.push({ role: 'user', text: question.text }, { role: 'model', text: message.text });
+    exchanges.push({ question, answer: message });
   }
-  return turns;
+  return exchanges;
 }
 
 /** What outlives a restart of the editor. */
@@ -214,8 +247,12 @@ export function restoredState({ messages, promptUse }: SavedChat): ChatState {
   return { ...INITIAL_STATE, messages: ended, promptUse };
 }
 
-export function lastQuestion(state: ChatState): string | null {
-  return state.messages.findLast((message) => message.role === 'user')?.text ?? null;
+export function lastQuestion(state: ChatState): UserMessage | null {
+  return state.messages.findLast((message) => message.role === 'user') ?? null;
+}
+
+function asked(text: string, attachments: readonly Attachment[]): UserMessage {
+  return attachments.length === 0 ? { role: 'user', text } : { role: 'user', text, attachments };
 }
 
 function emptyAnswer(requestId: string): ModelMessage {

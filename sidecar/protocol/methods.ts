@@ -36,6 +36,8 @@ export interface InitializationOptions {
 export interface ChatTurn {
   readonly role: 'user' | 'model';
   readonly text: string;
+  /** What was attached to this question when it was asked. */
+  readonly attachments?: readonly ChatAttachment[];
 }
 
 export interface ChatParams {
@@ -53,6 +55,7 @@ export interface ChatAttachment {
   readonly kind: 'selection' | 'file';
   /** Workspace-relative path with forward slashes. */
   readonly path: string;
+  /** From 1. */
   readonly startLine: number;
   readonly text: string;
 }

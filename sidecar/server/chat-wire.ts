@@ -23,16 +23,23 @@ export function chatFromWire(params: unknown): ChatCall {
     throw new InvalidParamsError(`turns must be a list of 1 to ${MAX_TURNS} turns.`);
   }
   const converted = turns.map((turn: unknown, i): PromptTurn => {
-    const { role, text } = record(turn, `turns[${i}]`);
+    const { role, text, attachments: earlier } = record(turn, `turns[${i}]`);
     if (role !== 'user' && role !== 'model') throw new InvalidParamsError(`turns[${i}].role is not a role.`);
-    return { role, text: string(text, `turns[${i}].text`, MAX_TEXT) };
+    const attached = attachmentsFromWire(earlier, `turns[${i}].attachments`);
+    if (attached.length > 0 && role === 'model')
+      throw new InvalidParamsError(`turns[${i}] is an answer, which has no attachments.`);
+    return {
+      role,
+      text: string(text, `turns[${i}].text`, MAX_TEXT),
+      ...(attached.length > 0 && { attachments: attached }),
+    };
   });
   const question = converted.at(-1)!;
   if (question.role !== 'user')
     throw new InvalidParamsError('The last turn must be the question of the user.');
   if (question.text.trim() === '') throw new InvalidParamsError('The question is empty.');
   if (converted[0]!.role !== 'user') throw new InvalidParamsError('The first turn must be of the user.');
-  const attached = attachmentsFromWire(attachments);
+  const attached = [...(question.attachments ?? []), ...attachmentsFromWire(attachments, 'attachments')];
   return {
     requestId: string(requestId, 'requestId', 256),
     turns: [
@@ -43,20 +50,20 @@ export function chatFromWire(params: unknown): ChatCall {
   };
 }
 
-function attachmentsFromWire(value: unknown): readonly PromptFile[] {
+function attachmentsFromWire(value: unknown, what: string): readonly PromptFile[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value) || value.length > MAX_ATTACHMENTS) {
-    throw new InvalidParamsError(`attachments must be a list of at most ${MAX_ATTACHMENTS}.`);
+    throw new InvalidParamsError(`${what} must be a list of at most ${MAX_ATTACHMENTS}.`);
   }
   return value.map((item: unknown, i): PromptFile => {
-    const { kind, path, startLine, text } = record(item, `attachments[${i}]`);
+    const { kind, path, startLine, text } = record(item, `${what}[${i}]`);
     const content = withoutFinalLineFeeds(
-      string(text, `attachments[${i}].text`, MAX_TEXT).replace(/\r\n?/g, '\n'),
+      string(text, `${what}[${i}].text`, MAX_TEXT).replace(/\r\n?/g, '\n'),
     );
-    const name = string(path, `attachments[${i}].path`, 4096).replace(/[\r\n]/g, ' ');
+    const name = string(path, `${what}[${i}].path`, 4096).replace(/[\r\n]/g, ' ');
     if (kind === 'file') return { path: name, text: content };
-    if (kind !== 'selection') throw new InvalidParamsError(`attachments[${i}].kind is not a kind.`);
-    const first = clampInteger(startLine, 1, MAX_LINE, `attachments[${i}].startLine`);
+    if (kind !== 'selection') throw new InvalidParamsError(`${what}[${i}].kind is not a kind.`);
+    const first = clampInteger(startLine, 1, MAX_LINE, `${what}[${i}].startLine`);
     return { path: name, text: content, lines: { first, last: first + content.split('\n').length - 1 } };
   });
 }

@@ -7,6 +7,7 @@ import type { Engine } from '../engine/engine.ts';
 import { answerReserve, ContextFullError, fitTurns } from '../prompt/budget.ts';
 import type { PromptTurn } from '../prompt/chat-prompt.ts';
 import { type Citation, findCitations } from '../prompt/citations.ts';
+import type { PromptFile } from '../prompt/file-block.ts';
 import type { ModelHost } from './model-host.ts';
 import { TimeLeft } from './time-left.ts';
 
@@ -280,9 +281,13 @@ function answerOf(end: End, plan: Plan): ChatAnswer {
     tokenUse: plan.tokenUse,
     files: files.map(({ path, tokens, lines }) => ({ path, tokens, ...(lines && { lines }) })),
     leftOut: plan.packed?.leftOut ?? [],
-    citations: findCitations(end.text, [...new Set(files.map((f) => f.path))]),
+    citations: findCitations(end.text, [...new Set([...files, ...attachedFiles(plan)].map((f) => f.path))]),
     notes: plan.notes,
   };
+}
+
+function attachedFiles({ turns }: Plan): PromptFile[] {
+  return turns.flatMap(({ attachments }) => attachments ?? []);
 }
 
 /** Gemma's form alternates roles; a question whose answer never came is joined with the next. */

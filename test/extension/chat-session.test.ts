@@ -68,6 +68,20 @@ describe('a chat session', () => {
     assert.deepEqual(saved.at(-1)?.messages, session.state.messages);
   });
 
+  it('sends a selection with its question, and again with that question as an earlier turn', async () => {
+    const { session, asked } = setting(async ({ requestId }) => result(requestId, 'x'));
+    const attachment = { path: 'src/a.ts', startLine: 3, endLine: 4, text: 'a\nb' };
+    const sent = [{ kind: 'selection', path: 'src/a.ts', startLine: 3, text: 'a\nb' }];
+    session.dispatch({ type: 'attached', attachment });
+    await session.ask('One?');
+    assert.deepEqual(asked[0]?.attachments, sent);
+    await session.regenerate();
+    assert.deepEqual(asked[1]?.attachments, sent);
+    await session.ask('Two?');
+    assert.equal(asked[2]?.attachments, undefined);
+    assert.deepEqual(asked[2]?.turns[0], { role: 'user', text: 'One?', attachments: sent });
+  });
+
   it('does not read the repository of a workspace that is not trusted', async () => {
     const { session, asked } = setting(async ({ requestId }) => result(requestId, 'x'));
     session.dispatch({ type: 'workspace-changed', workspace: { folder: 'shop', trusted: false } });

@@ -14,6 +14,7 @@ describe('a message from the page', () => {
       { type: 'regenerate' },
       { type: 'stop' },
       { type: 'new-chat' },
+      { type: 'detach', place: 'a.ts:1-3' },
       { type: 'copy', text: '' },
       { type: 'insert', text: 'x' },
       { type: 'open-file', path: 'a.ts', line: 1 },

@@ -40,3 +40,34 @@ for (const packed of [true, false]) {
     });
   }
 }
+
+test('attachments stand in the prompt, each before its question', async () => {
+  const client = await SidecarClient.start({ environment: { SCRIPTED_ANSWER: '{prompt}' } });
+  const selection = (path: string, startLine: number, text: string) => ({
+    kind: 'selection',
+    path,
+    startLine,
+    text,
+  });
+  const { text, citations } = await client.connection.sendRequest<ChatResult>('gemma/chat', {
+    requestId: 'r1',
+    turns: [
+      { role: 'user', text: 'One?', attachments: [selection('src/a.ts', 7, 'const a = 1;\r\n')] },
+      { role: 'model', text: 'It is in src/b.ts:41.' },
+      { role: 'user', text: 'Two?' },
+    ],
+    useRepository: false,
+    attachments: [selection('src/b.ts', 41, 'const b = 2;')],
+  });
+  assert.equal(
+    text.replace(/<[^>]+>/g, ''),
+    'user\n=== src/a.ts\n7| const a = 1;\n\nQuestion: One?\n' +
+      'model\nIt is in src/b.ts:41.\n' +
+      'user\n=== src/b.ts\n41| const b = 2;\n\nQuestion: Two?\nmodel\n',
+  );
+  assert.deepEqual(
+    citations.map(({ path, line }) => `${path}:${line}`),
+    ['src/b.ts:41'],
+  );
+  assert.equal(await client.stop(), 0);
+});

@@ -130,6 +130,15 @@ test('parameters of any shape are refused, and the server goes on', async () => 
     { requestId: 'r', turns: [{ role: 'user', text: '  ' }] },
     { requestId: 'r', turns: [{ role: 'user', text: 5 }] },
     { requestId: 'r', turns: [turn], attachments: 'x' },
+    { requestId: 'r', turns: [{ ...turn, attachments: [{ kind: 'file' }] }] },
+    {
+      requestId: 'r',
+      turns: [
+        turn,
+        { role: 'model', text: 'x', attachments: [{ kind: 'file', path: 'a', text: 'x' }] },
+        turn,
+      ],
+    },
     {
       requestId: 'r',
       turns: [turn],

@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs';
 import { serve } from '../../sidecar/server/serve.ts';
 import { scriptedEngine } from './scripted-engine.ts';
 
+/** `{prompt}` in it stands for the prompt as text. */
 const text = process.env['SCRIPTED_ANSWER'] ?? 'The answer is in a.ts:1.';
 const delay = Number(process.env['SCRIPTED_DELAY_MS'] ?? 0);
 const busy = Number(process.env['SCRIPTED_BUSY_MS'] ?? 0);
@@ -23,7 +24,7 @@ process.exitCode = await serve({
     if (process.env['SCRIPTED_LOAD_BUSY_MS']) block(Number(process.env['SCRIPTED_LOAD_BUSY_MS']));
     return scriptedEngine(
       {
-        answer: () => text,
+        answer: (prompt) => text.replace('{prompt}', () => prompt),
         gate: async () => {
           if (process.env['SCRIPTED_PRINT']) {
             console.log('a stray print');

@@ -54,6 +54,22 @@ describe('the chat page', { skip }, () => {
       assert.equal(await input.inputValue(), '');
     });
 
+    it('with the selections that go along, until they are taken off', async () => {
+      const attachment = { path: 'src/price.ts', startLine: 10, endLine: 14, text: 'x' };
+      await page.receive({ type: 'state', state: { ...READY, attachments: [attachment] } });
+      assert.equal((await page.get('attachment').textContent())?.trim(), 'price.ts:10-14');
+      await page.get('detach').click();
+      assert.deepEqual(await page.requests(), [{ type: 'detach', place: 'src/price.ts:10-14' }]);
+      await page.receive({ type: 'event', event: { type: 'detached', place: 'src/price.ts:10-14' } });
+      assert.equal(await page.get('attachment').count(), 0);
+      await page.receive(showing({ ...QUESTION, attachments: [attachment] }, answer('Here.')));
+      assert.equal(await page.get('detach').count(), 0);
+      await page.get('attachment').getByRole('button').click();
+      assert.deepEqual(await page.requests(), [
+        { type: 'open-file', path: 'src/price.ts', line: 10, endLine: 14 },
+      ]);
+    });
+
     it('from an example, by a click', async () => {
       await page.receive({ type: 'state', state: READY });
       await page.get('example').first().click();

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ChatProgress, ChatResult } from '../../sidecar/protocol/methods.ts';
 import {
+  type Attachment,
   activity,
   type ChatEvent,
   type ChatState,
-  completedTurns,
+  completedExchanges,
   INITIAL_STATE,
   isBusy,
   reduce,
@@ -146,15 +147,39 @@ describe('the conversation', () => {
       { type: 'asked', requestId: 'r2', question: 'And sub?' },
       { type: 'failed', requestId: 'r2', failure: { message: 'No.', fixes: [] } },
     );
-    assert.deepEqual(completedTurns(state.messages), [
-      { role: 'user', text: 'Where is add?' },
-      { role: 'model', text: 'In src/a.ts:1.' },
-    ]);
+    assert.deepEqual(
+      completedExchanges(state.messages).map(({ question, answer }) => [question.text, answer.text]),
+      [['Where is add?', 'In src/a.ts:1.']],
+    );
   });
 
   it('comes back from a restart with its open answer marked as stopped', () => {
     const restored = restoredState(stateAfter(ASKED, { type: 'streamed', requestId: 'r1', text: 'In' }));
     const answer = restored.messages.at(-1);
     assert.equal(answer?.role === 'model' && answer.end, 'stopped');
+  });
+});
+
+describe('a selection', () => {
+  const selection: Attachment = { path: 'src/a.ts', startLine: 3, endLine: 4, text: 'a\nb' };
+  const attach = (attachment: Attachment): ChatEvent => ({ type: 'attached', attachment });
+
+  it('goes along with the next question only', () => {
+    const state = stateAfter(attach(selection), ASKED);
+    assert.deepEqual(state.messages[0], { role: 'user', text: 'Where is add?', attachments: [selection] });
+    assert.deepEqual(state.attachments, []);
+  });
+
+  it('is there once for each place, with its newest text', () => {
+    const newer = { ...selection, text: 'c\nd' };
+    const other = { ...selection, endLine: 3 };
+    assert.deepEqual(stateAfter(attach(selection), attach(other), attach(newer)).attachments, [other, newer]);
+  });
+
+  it('is taken off by its place, and by a new chat', () => {
+    const attached = stateAfter(attach(selection));
+    assert.deepEqual(reduce(attached, { type: 'detached', place: 'src/a.ts:3-4' }).attachments, []);
+    assert.equal(reduce(attached, { type: 'detached', place: 'src/a.ts:3' }), attached);
+    assert.deepEqual(reduce(attached, { type: 'cleared' }).attachments, []);
   });
 });

@@ -81,12 +81,31 @@ describe('chat', () => {
       .waitFor();
   });
 
+  it('takes the selection of the editor along with a question', async () => {
+    await workbench.openFile('price.ts');
+    await workbench.page.keyboard.press('Control+Home');
+    for (let lines = 3; lines > 0; lines--) await workbench.page.keyboard.press('Shift+ArrowDown');
+    await workbench.command('Gemma: Ask About Selection');
+    const chip = chat.get('attachment');
+    await chip.waitFor();
+    assert.match((await chip.textContent()) ?? '', /price\.ts:1-3/);
+    await eventually('the focus on the input', () => chat.input.evaluate((input) => input.matches(':focus')));
+    await screenshot(workbench, 'selection');
+    await chat.get('detach').click();
+    await chip.waitFor({ state: 'detached' });
+    await workbench.command('Gemma: Ask About Selection');
+    await chip.waitFor();
+    await chat.ask('What is this?');
+    await chat.idle();
+    assert.equal(await chat.failure.count(), 0);
+    assert.match((await chat.questions.last().textContent()) ?? '', /price\.ts:1-3\s*What is this\?/);
+    assert.equal(await chat.get('detach').count(), 0);
+  });
+
   it('shows the conversation again after the window was reloaded', async () => {
     const asked = await chat.questions.count();
     assert.ok(asked > 0);
     const answer = await chat.lastText();
-    // The editor writes the state of a workspace some time after it changed.
-    await new Promise((resolve) => setTimeout(resolve, 4000));
     await workbench.reload();
     await workbench.command('Gemma: Open Chat');
     await chat.questions.nth(asked - 1).waitFor();
