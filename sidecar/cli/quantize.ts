@@ -1,12 +1,14 @@
-/** `quantize`: a GGUF file with its matrices in another type. */
+/** `quantize`: a GGUF file, or a Hugging Face checkpoint, as a GGUF file with its matrices in the chosen type. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { TENSOR_TYPES, type TensorType } from '../engine/backend/tensor.ts';
 import { readGemma3Config } from '../engine/model/config.ts';
-import { type GgufTensor, readGguf } from '../engine/model/gguf.ts';
-import type { GgufValue } from '../engine/model/gguf-metadata.ts';
+import { readGguf } from '../engine/model/gguf.ts';
+import { GgufMetadata, type GgufValue } from '../engine/model/gguf-metadata.ts';
 import { writeGguf } from '../engine/model/gguf-writer.ts';
-import { fitsType, requantized, type TensorReport } from '../engine/model/requantize.ts';
+import { type Checkpoint, isCheckpoint, readCheckpoint } from '../engine/model/huggingface/checkpoint.ts';
+import { fitsType, requantized, type SourceTensor, type TensorReport } from '../engine/model/requantize.ts';
+import { loadTokenizer } from '../engine/tokenizer/from-gguf.ts';
 import { type CliContext, type Command, UsageError } from './command.ts';
 import { choiceOption } from './options.ts';
 
@@ -19,19 +21,21 @@ const EMBEDDINGS = new Set(['token_embd.weight', 'output.weight']);
 
 export const command: Command = {
   name: 'quantize',
-  summary: 'Writes a GGUF file with its matrices in another type; --embedding is f16 unless given',
+  summary: 'Writes a GGUF file from another or from safetensors; --embedding is f16 unless given',
   usage: 'IN OUT --type q4_0|q8_0|f16 [--embedding TYPE]',
   options: { type: { type: 'string' }, embedding: { type: 'string' } },
   async run(context) {
     const { input, output, body, embedding } = readArguments(context);
-    const gguf = readGguf(input);
-    readGemma3Config(gguf);
-    const typeOf = ({ name, shape, type }: GgufTensor): TensorType => {
-      // Norms and what belongs to an image tower stay as they are.
-      if (shape.length === 1 || /^(v|mm)\./.test(name)) return type;
+    const source = readSource(input);
+    checkPlan(source);
+    for (const note of source.notes) context.log(note);
+    const typeOf = ({ name, shape, type }: SourceTensor): TensorType => {
+      // What belongs to an image tower stays as it is; norms are F32 in every GGUF file.
+      if (/^(v|mm)\./.test(name)) return type;
+      if (shape.length === 1) return 'F32';
       return EMBEDDINGS.has(name) ? embedding : BODY_TYPES[body];
     };
-    for (const tensor of gguf.tensors.values()) {
+    for (const tensor of source.tensors) {
       if (!fitsType(tensor, typeOf(tensor))) {
         const { name, shape } = tensor;
         throw new Error(
@@ -39,12 +43,13 @@ export const command: Command = {
         );
       }
     }
-    const metadata: Record<string, GgufValue> = {};
-    for (const key of gguf.metadata.keys()) metadata[key] = gguf.metadata.get(key)!;
-    metadata['general.file_type'] = { kind: 'integer', type: 'u32', value: FILE_TYPES[body] };
+    const metadata: Record<string, GgufValue> = {
+      ...source.metadata,
+      'general.file_type': { kind: 'integer', type: 'u32', value: FILE_TYPES[body] },
+    };
 
     const tensors: TensorReport[] = [];
-    const written = requantized(gguf, typeOf, (report) => {
+    const written = requantized(source.tensors, typeOf, (report) => {
       context.signal.throwIfAborted();
       tensors.push(report);
       context.print(
@@ -53,9 +58,9 @@ export const command: Command = {
     });
     writeGguf(output, metadata, written);
     const outputBytes = readGguf(output).fileSize;
-    context.print(`${output}: ${outputBytes} bytes, from ${gguf.fileSize}\n`);
+    context.print(`${output}: ${outputBytes} bytes, from ${source.bytes}\n`);
     context.result({
-      input_bytes: gguf.fileSize,
+      input_bytes: source.bytes,
       output_bytes: outputBytes,
       tensors: tensors.map(({ name, from, to, bytes, relativeError }) => ({
         name,
@@ -67,6 +72,35 @@ export const command: Command = {
     });
   },
 };
+
+interface Source extends Checkpoint {
+  readonly bytes: number;
+}
+
+function readSource(input: string): Source {
+  if (isCheckpoint(input)) {
+    const checkpoint = readCheckpoint(input);
+    return { ...checkpoint, bytes: checkpoint.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0) };
+  }
+  const gguf = readGguf(input);
+  const keys = gguf.metadata.keys();
+  return {
+    metadata: Object.fromEntries(keys.map((key) => [key, gguf.metadata.get(key)!])),
+    tensors: [...gguf.tensors.values()].map((tensor) => ({ ...tensor, path: input, addend: 0 })),
+    notes: [],
+    bytes: gguf.fileSize,
+  };
+}
+
+/** Refuses what would be written if no program could load it, before anything is. */
+function checkPlan({ metadata, tensors }: Checkpoint): void {
+  const entries = Object.entries(metadata).map(([key, value]) => [key, { value, byteOffset: 0 }] as const);
+  const planned = {
+    metadata: new GgufMetadata(new Map(entries)),
+    tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
+  };
+  loadTokenizer(planned, readGemma3Config(planned).config.vocabulary);
+}
 
 interface Arguments {
   readonly input: string;

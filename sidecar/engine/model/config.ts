@@ -89,7 +89,7 @@ const VISION_TENSOR = /^(v|mm)\./;
  *
  * @throws GgufError that names the key or tensor, for anything that is not a Gemma 3 text model.
  */
-export function readGemma3Config(gguf: GgufFile): ReadConfig {
+export function readGemma3Config(gguf: Pick<GgufFile, 'metadata' | 'tensors'>): ReadConfig {
   const notes: string[] = [];
   const reader = new ConfigReader(gguf.metadata, notes);
   const config = reader.read(gguf.tensors);

@@ -1,9 +1,21 @@
 /** Tensors of a file in other types, converted piece by piece, with the error that this makes. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { rowBytes, TENSOR_TYPES, type TensorType } from '../backend/tensor.ts';
-import type { GgufFile, GgufTensor } from './gguf.ts';
 import type { TensorToWrite } from './gguf-writer.ts';
 import { dequantizeRow, quantizeRow } from './quants.ts';
+
+/** Where a tensor's values are, and what they become. */
+export interface SourceTensor {
+  readonly name: string;
+  readonly path: string;
+  readonly type: TensorType;
+  /** Fastest-varying dimension first. */
+  readonly shape: readonly number[];
+  readonly offset: number;
+  readonly byteLength: number;
+  /** Added to every value. */
+  readonly addend: number;
+}
 
 export interface TensorReport {
   readonly name: string;
@@ -18,28 +30,27 @@ export interface TensorReport {
 const PIECE_VALUES = 1 << 20;
 
 /**
- * The tensors of `gguf` with the types that `typeOf` chooses; `onDone` hears of each when it is written.
+ * `tensors` with the types that `typeOf` chooses; `onDone` hears of each when it is written.
  * @throws RangeError, while it is written, for a type whose blocks do not divide a tensor's rows.
  */
 export function requantized(
-  gguf: GgufFile,
-  typeOf: (tensor: GgufTensor) => TensorType,
+  tensors: readonly SourceTensor[],
+  typeOf: (tensor: SourceTensor) => TensorType,
   onDone: (report: TensorReport) => void,
 ): TensorToWrite[] {
-  return [...gguf.tensors.values()].map((tensor) => {
+  return tensors.map((tensor) => {
     const type = typeOf(tensor);
     const { name, shape } = tensor;
-    return { name, type, shape, data: () => convert(gguf.path, tensor, type, onDone) };
+    return { name, type, shape, data: () => convert(tensor, type, onDone) };
   });
 }
 
 function* convert(
-  path: string,
-  tensor: GgufTensor,
+  tensor: SourceTensor,
   to: TensorType,
   onDone: (report: TensorReport) => void,
 ): Generator<Uint8Array> {
-  const { name, type: from, offset, byteLength, shape } = tensor;
+  const { name, path, type: from, offset, byteLength, shape, addend } = tensor;
   const columns = shape[0]!;
   const rows = byteLength / rowBytes(from, columns);
   const rowsAtOnce = Math.max(1, Math.floor(PIECE_VALUES / columns));
@@ -52,13 +63,14 @@ function* convert(
       const count = Math.min(rowsAtOnce, rows - row) * columns;
       const source = new Uint8Array(rowBytes(from, count));
       readFully(descriptor, source, offset + row * rowBytes(from, columns), name);
-      if (from === to) {
+      if (from === to && addend === 0) {
         bytes += source.length;
         yield source;
         continue;
       }
       const values = new Float32Array(count);
       dequantizeRow(from, source, values);
+      if (addend !== 0) for (let i = 0; i < count; i++) values[i]! += addend;
       const target = new Uint8Array(rowBytes(to, count));
       quantizeRow(to, values, target);
       const back = new Float32Array(count);
@@ -77,7 +89,7 @@ function* convert(
 }
 
 /** Whether rows of this tensor are whole numbers of blocks of `type`. */
-export function fitsType(tensor: GgufTensor, type: TensorType): boolean {
+export function fitsType(tensor: SourceTensor, type: TensorType): boolean {
   return tensor.shape[0]! % TENSOR_TYPES[type].blockSize === 0;
 }
 
