@@ -20,6 +20,7 @@ const ENDS: Readonly<Record<ModelMessage['end'], string | null>> = {
   streaming: null,
   complete: 'The answer is complete.',
   length: 'The answer ends because its room is full.',
+  repetition: 'The answer was ended because it kept repeating itself.',
   stopped: 'The answer was stopped.',
   // The card is an alert and speaks for itself.
   failed: null,

@@ -260,6 +260,8 @@ function endNote({ end, text }: ModelMessage): TemplateResult | typeof nothing {
     return html`<p class="note quiet">${text === '' ? 'Stopped before the answer began.' : 'Stopped.'}</p>`;
   if (end === 'length')
     return html`<p class="note quiet">The answer ends here because its room in the context is full.</p>`;
+  if (end === 'repetition')
+    return html`<p class="note quiet">Ended because the answer kept repeating itself.</p>`;
   if (end === 'complete' && text.trim() === '')
     return html`<p class="note quiet">The model gave an empty answer.</p>`;
   return nothing;

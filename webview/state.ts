@@ -49,7 +49,7 @@ export interface ModelMessage {
   readonly role: 'model';
   readonly requestId: string;
   readonly text: string;
-  readonly end: 'streaming' | 'complete' | 'length' | 'stopped' | 'failed';
+  readonly end: 'streaming' | 'complete' | 'length' | 'repetition' | 'stopped' | 'failed';
   readonly failure?: Failure;
   /** What the model did not see, in sentences. */
   readonly notes?: readonly string[];
@@ -299,7 +299,12 @@ function progressed(state: ChatState, progress: ChatProgress): ChatState {
 
 function answered(state: ChatState, result: ChatResult): ChatState {
   if (!isStreaming(state, result.requestId)) return state;
-  const ends = { end: 'complete', length: 'length', cancelled: 'stopped' } as const;
+  const ends = {
+    end: 'complete',
+    length: 'length',
+    repetition: 'repetition',
+    cancelled: 'stopped',
+  } as const;
   const next = changeAnswer(state, result.requestId, (answer) => ({
     ...answer,
     // A cancelled request may know less text than was already streamed; what a person has seen stays.

@@ -20,7 +20,8 @@ export type ChatEvent =
   | { readonly kind: 'delta'; readonly text: string; readonly generated: number }
   | {
       readonly kind: 'end';
-      readonly reason: 'end' | 'length' | 'cancelled';
+      /** 'repetition': the answer went round in circles and was ended. */
+      readonly reason: 'end' | 'length' | 'repetition' | 'cancelled';
       readonly text: string;
       readonly promptTokens: number;
       readonly cachedTokens: number;

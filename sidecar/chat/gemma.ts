@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import type { Engine, Sampling } from '../engine/engine.ts';
 import { chatPrompt, type PromptTurn } from '../prompt/chat-prompt.ts';
 import type { ChatEngine, ChatEvent, ChatMessageRequest } from './chat-engine.ts';
+import { RepetitionWatch } from './repetition.ts';
 import { visibleText } from './visible-text.ts';
 
 /** Answers whose ids are remembered, so that the next turn finds their KV again. */
@@ -37,13 +38,15 @@ export class GemmaChat implements ChatEngine {
     const decoder = tokenizer.decoder();
     const ids: number[] = [];
     let text = '';
+    const repetition = new RepetitionWatch();
+    const loop = new AbortController();
     const stream = this.engine.generate(prompt.ids, {
       maxTokens: request.maxTokens,
       sampling: this.sampling(request),
       stopIds: [tokenizer.special.eos, tokenizer.special.endOfTurn, tokenizer.special.startOfTurn],
       priority: 'chat',
       keepAt: [prompt.repositoryEnd, ...prompt.turnEnds].filter((n) => n > 0),
-      ...(request.signal && { signal: request.signal }),
+      signal: request.signal ? AbortSignal.any([request.signal, loop.signal]) : loop.signal,
     });
     for await (const event of stream) {
       switch (event.kind) {
@@ -54,7 +57,9 @@ export class GemmaChat implements ChatEngine {
           yield { kind: 'reading', done: event.done, total: event.total, cached: event.cached };
           break;
         case 'token': {
+          if (loop.signal.aborted) break;
           ids.push(event.id);
+          if (repetition.push(event.id)) loop.abort();
           const delta = visibleText(decoder.push(event.id));
           text += delta;
           yield { kind: 'delta', text: delta, generated: ids.length };
@@ -65,7 +70,7 @@ export class GemmaChat implements ChatEngine {
           text += rest;
           if (rest !== '') yield { kind: 'delta', text: rest, generated: ids.length };
           this.remember(text, ids);
-          yield { ...event, text, reason: END_REASONS[event.reason] };
+          yield { ...event, text, reason: loop.signal.aborted ? 'repetition' : END_REASONS[event.reason] };
           break;
         }
         default:

@@ -26,6 +26,8 @@ export const command: Command = {
     for (const note of answer.notes) context.log(note);
     if (answer.stopReason === 'length')
       context.log(`The answer was cut after ${answer.generatedTokens} tokens.`);
+    if (answer.stopReason === 'repetition')
+      context.log('The answer was ended because it kept repeating itself.');
     if (answer.stopReason === 'cancelled') throw new Error('Interrupted.');
     context.log(leftOutLine(answer));
     context.result({

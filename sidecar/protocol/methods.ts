@@ -102,7 +102,8 @@ export interface TokenUse {
 export interface ChatResult {
   readonly requestId: string;
   readonly text: string;
-  readonly stopReason: 'end' | 'length' | 'cancelled';
+  /** 'repetition': the answer went round in circles and was ended. */
+  readonly stopReason: 'end' | 'length' | 'repetition' | 'cancelled';
   readonly promptTokens: number;
   /** Prompt tokens whose KV was reused rather than read. */
   readonly cachedTokens: number;

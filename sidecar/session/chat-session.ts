@@ -52,7 +52,7 @@ export interface AnsweredFile {
 
 export interface ChatAnswer {
   readonly text: string;
-  readonly stopReason: 'end' | 'length' | 'cancelled';
+  readonly stopReason: 'end' | 'length' | 'repetition' | 'cancelled';
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly generatedTokens: number;

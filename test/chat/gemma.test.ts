@@ -38,6 +38,18 @@ test('an answer cut by the token limit says so and ends in whole characters', as
   assert.equal(end.text, 'a\ufffd');
 });
 
+test('an answer that goes round in circles is ended, and says why', async () => {
+  const chat = new GemmaChat(scriptedEngine({ answer: () => 'ta'.repeat(5000) }));
+  const events = await collect(
+    chat.answer({ turns: [{ role: 'user', text: '?' }], files: null, maxTokens: 9999 }),
+  );
+  const end = events.at(-1)!;
+  assert.ok(end.kind === 'end');
+  assert.equal(end.reason, 'repetition');
+  assert.match(end.text, /^(ta)+t?$/);
+  assert.ok(end.text.length < 400, `${end.text.length} characters were let through`);
+});
+
 test('the next turn finds the whole of the turn before in the cache', async () => {
   const chat = new GemmaChat(scriptedEngine({ answer: () => 'One.' }));
   const turns = [{ role: 'user' as const, text: 'a?' }];
