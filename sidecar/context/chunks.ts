@@ -7,10 +7,14 @@ export interface Chunk {
   readonly first: number;
   readonly last: number;
   readonly text: string;
+  /** It goes on with what the part before it began. */
+  readonly continues: boolean;
 }
 
-/** A line that begins something of its own: not indented, and a word, a decorator, a heading or a tag. */
-const BEGINS = /^[A-Za-z_@#<]/;
+/** A line that begins something of its own: not indented, and a word, a decorator, a heading, a tag or a comment. */
+const BEGINS = /^(?:[A-Za-z_@#<]|\/[/*])/;
+/** A comment or a decorator belongs to what follows it. */
+const BELONGS_TO_NEXT = /^\s*(?:\/\/|\/?\*|#(?!include|define|endif|pragma)|@)/;
 
 /** Parts of at most about `characters` each (a single longer line stays whole); together they are the file. */
 export function chunksOf(text: string, characters: number): Chunk[] {
@@ -25,10 +29,22 @@ export function chunksOf(text: string, characters: number): Chunk[] {
       size += lines[last]!.length + 1;
     }
     if (last + 1 < lines.length) last = bestCut(lines, first, last);
-    chunks.push({ first: first + 1, last: last + 1, text: lines.slice(first, last + 1).join('\n') });
+    const continues = first > 0 && lines[first - 1]!.trim() !== '' && !BEGINS.test(lines[first]!);
+    chunks.push({
+      first: first + 1,
+      last: last + 1,
+      text: lines.slice(first, last + 1).join('\n'),
+      continues: continues || /^\s/.test(firstFilled(lines, first)),
+    });
     first = last + 1;
   }
   return chunks;
+}
+
+function firstFilled(lines: readonly string[], from: number): string {
+  let i = from;
+  while (i < lines.length - 1 && lines[i]!.trim() === '') i++;
+  return lines[i]!;
 }
 
 /** The line to end a part with: before a definition after a blank line, else a blank line, else a definition, else the last. */
@@ -39,6 +55,7 @@ function bestCut(lines: readonly string[], first: number, last: number): number 
   for (let i = last; i > first + (last - first) / 2; i--) {
     const blank = lines[i]!.trim() === '';
     const begins = BEGINS.test(lines[i + 1] ?? '');
+    if (BELONGS_TO_NEXT.test(lines[i]!)) continue;
     const score = (blank ? 2 : 0) + (begins ? 1 : 0);
     if (score > bestScore) {
       best = i;

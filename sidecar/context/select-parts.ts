@@ -5,6 +5,8 @@ import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts'
 import { type Chunk, chunksOf } from './chunks.ts';
 import { inSlices, type SourceFile } from './files.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
+import { pathWeight } from './path-kind.ts';
+import { queryOf } from './question.ts';
 import { passageOf, scorePassages } from './relevance.ts';
 
 export interface Selection {
@@ -26,11 +28,18 @@ interface Part {
 /** Only the most relevant files are cut into parts; a file that is not among them would not be chosen. */
 const FILES_CUT = 200;
 const CHARACTERS_PER_TOKEN = 3;
+/** Found with bench/retrieval.ts, like the weights below. */
+const PARTS_AIMED_AT = 10;
 const SMALLEST_PART = 100;
-const LARGEST_PART = 500;
+const LARGEST_PART = 400;
 /** Parts scoring less than this share of the best one mislead more than they help. */
 const SCORE_FLOOR = 0.15;
 const BEST = 3;
+/** A part of a file that is about the question is worth more than the same words elsewhere. */
+const FILE_SHARE = 0.25;
+/** What a part owes to its better neighbour: one that it goes on with, or one that merely stands beside it. */
+const CONTINUED = 0.8;
+const ADJACENT = 0.5;
 
 export async function selectParts(
   ordered: readonly SourceFile[],
@@ -68,24 +77,38 @@ async function rankedParts(
   request: { readonly budget: number; readonly question: readonly string[]; readonly signal?: AbortSignal },
 ): Promise<Part[]> {
   await inSlices(ordered, (file) => file.passage(), request.signal);
+  const query = queryOf(request.question);
   const fileScores = scorePassages(
     ordered.map((file) => file.passage()),
-    request.question,
+    query,
   );
   const candidates = ordered
-    .map((file, fileIndex) => ({ file, fileIndex, score: fileScores[fileIndex]! + introduces(file.path) }))
+    .map((file, fileIndex) => {
+      const weight = pathWeight(file.path, query);
+      const score = weight * fileScores[fileIndex]! + introduces(file.path);
+      return { file, fileIndex, weight, score };
+    })
     .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex)
     .slice(0, FILES_CUT);
-  const tokens = Math.min(LARGEST_PART, Math.max(SMALLEST_PART, Math.floor(request.budget / 8)));
-  const parts = candidates.flatMap(({ file, fileIndex }) =>
-    chunksOf(file.text, tokens * CHARACTERS_PER_TOKEN).map((chunk) => ({ file, fileIndex, chunk })),
+  const tokens = Math.min(LARGEST_PART, Math.max(SMALLEST_PART, Math.floor(request.budget / PARTS_AIMED_AT)));
+  const parts = candidates.flatMap((candidate) =>
+    chunksOf(candidate.file.text, tokens * CHARACTERS_PER_TOKEN).map((chunk) => ({ ...candidate, chunk })),
   );
   const scores = scorePassages(
     parts.map(({ file, chunk }) => passageOf(file.path, chunk.text)),
-    request.question,
+    query,
   );
+  const own = parts.map(({ weight, score }, i) => weight * scores[i]! + FILE_SHARE * score);
   const scored = parts
-    .map((part, i): Part => ({ ...part, score: scores[i]! + introduces(part.file.path) }))
+    .map(({ file, fileIndex, chunk }, i): Part => {
+      const before = parts[i - 1]?.file === file ? own[i - 1]! : 0;
+      const after = parts[i + 1]?.file === file ? own[i + 1]! : 0;
+      const whole = Math.max(
+        before * (chunk.continues ? CONTINUED : ADJACENT),
+        after * (parts[i + 1]?.chunk.continues ? CONTINUED : ADJACENT),
+      );
+      return { file, fileIndex, chunk, score: Math.max(own[i]!, whole) };
+    })
     .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex || a.chunk.first - b.chunk.first);
   const floor = (scored[0]?.score ?? 0) * SCORE_FLOOR;
   return scored.filter((part) => part.score >= floor);

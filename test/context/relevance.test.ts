@@ -1,26 +1,49 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chunksOf } from '../../sidecar/context/chunks.ts';
-import { passageOf, scorePassages, wordsOf } from '../../sidecar/context/relevance.ts';
+import { pathWeight } from '../../sidecar/context/path-kind.ts';
+import { queryOf } from '../../sidecar/context/question.ts';
+import { passageOf, scorePassages } from '../../sidecar/context/relevance.ts';
+import { stem, wordsOf } from '../../sidecar/context/words.ts';
 
-test('identifiers count whole and in their parts', () => {
+test('identifiers count whole, whatever joins their parts, and in their parts', () => {
   assert.deepEqual(wordsOf('parseHTTPHeader max_line_bytes'), [
-    'parsehttpheader',
-    'parse',
+    'parsehttphead',
+    'pars',
     'http',
-    'header',
-    'max_line_byte',
+    'head',
+    'maxlinebyt',
     'max',
-    'line',
-    'byte',
+    'lin',
+    'byt',
   ]);
+  assert.equal(wordsOf('rmsNorm')[0], wordsOf('rms_norm')[0]);
+});
+
+test('the forms of a word meet, different words do not', () => {
+  for (const forms of [
+    'decode decodes decoded decoding decoder',
+    'cancel cancels cancelled cancelling',
+    'query queries',
+    'crash crashes crashed',
+    'quantise quantize quantization quantisation',
+    'run running',
+    'die died dies',
+  ]) {
+    assert.equal(new Set(forms.split(' ').map(stem)).size, 1, forms);
+  }
+  assert.equal(new Set(['string', 'strip', 'thing', 'class', 'file', 'fit'].map(stem)).size, 6);
+});
+
+test('a very long word costs no more than reading it', () => {
+  assert.equal(wordsOf(`${'a'.repeat(500_000)}ing`)[0]?.length, 500_003);
 });
 
 const best = (texts: Readonly<Record<string, string>>, ...questions: string[]) => {
   const names = Object.keys(texts);
   const scores = scorePassages(
     names.map((name) => passageOf(name, texts[name]!)),
-    questions,
+    queryOf(questions),
   );
   return names[scores.indexOf(Math.max(...scores))];
 };
@@ -37,8 +60,25 @@ test('the definition wins over uses, the path counts, the question before counts
   assert.equal(best(texts, 'and on which port?', 'Tell me about the server'), 'src/server.ts');
 });
 
+test('words of the question meet the identifier that joins them', () => {
+  const texts = {
+    'a.ts': 'let lines = 1; print(number of things); lines; number;',
+    'b.ts': 'const lineNumber = 1;',
+  };
+  assert.equal(best(texts, 'How are line numbers made?'), 'b.ts');
+});
+
+test('tests, documents and data stand back unless they are asked about', () => {
+  const weights = (question: string) =>
+    ['src/a.ts', 'src/a.test.ts', 'docs/a.md', 'package.json'].map((p) => pathWeight(p, queryOf([question])));
+  const [code, tests, documents, data] = weights('How does it load?');
+  assert.ok(code === 1 && tests! < 1 && documents! < 1 && data! < 1);
+  assert.equal(weights('What is tested about loading?')[1], 1);
+  assert.equal(weights('Which settings are there?')[3], 1);
+});
+
 test('a question of common words scores nothing', () => {
-  assert.deepEqual([...scorePassages([passageOf('a', 'what is this')], ['What is this?'])], [0]);
+  assert.deepEqual([...scorePassages([passageOf('a', 'what is this')], queryOf(['What is this?']))], [0]);
 });
 
 test('parts cover a file without gaps and end where something ends', () => {
@@ -51,6 +91,17 @@ test('parts cover a file without gaps and end where something ends', () => {
     assert.ok(chunk.text.length <= 300);
     assert.match(chunk.text, /^def /);
   }
+});
+
+test('a part that goes on with what the one before began says so; a doc comment stays with its function', () => {
+  const body = Array.from({ length: 12 }, (_, i) => `  step(${i});`).join('\n');
+  const text = `const a = 1;\n\n/** First. */\nfunction first() {\n${body}\n}\n\n/** Second. */\nfunction second() {\n${body}\n}\n`;
+  const chunks = chunksOf(text, 130);
+  assert.ok(chunks.some((c) => c.continues));
+  assert.equal(chunks[0]?.continues, false);
+  const second = chunks.find((c) => c.text.includes('function second'));
+  assert.match(second?.text ?? '', /^\/\*\* Second/);
+  assert.equal(second?.continues, false);
 });
 
 test('a line longer than a part stays whole', () => {
