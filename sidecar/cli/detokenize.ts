@@ -1,7 +1,7 @@
 /** `detokenize`: the text of token ids. */
+import { openModelFile } from '../engine/model-file.ts';
 import { type Command, UsageError } from './command.ts';
 import { parseIds } from './options.ts';
-import { tokenizerOfModel } from './tokenizer-of-model.ts';
 
 export const command: Command = {
   name: 'detokenize',
@@ -10,7 +10,7 @@ export const command: Command = {
   options: {},
   async run(context) {
     const ids = parseIds(context.positionals, 'detokenize');
-    const tokenizer = tokenizerOfModel(context.modelPath());
+    const tokenizer = openModelFile(context.modelPath()).tokenizer;
     const outside = ids.find((id) => id >= tokenizer.size);
     if (outside !== undefined) {
       throw new UsageError(`Token ${outside} does not exist; the vocabulary has ${tokenizer.size} ids`);

@@ -1,10 +1,11 @@
 /** `inspect`: what a GGUF file holds, and the memory it needs at each context length. */
 import { kvLayout, PASS_LIMITS } from '../engine/gemma-engine.ts';
 import { kvMemory } from '../engine/kv/memory-plan.ts';
-import { type Gemma3Config, readGemma3Config } from '../engine/model/config.ts';
+import type { Gemma3Config } from '../engine/model/config.ts';
 import { Gemma3 } from '../engine/model/gemma3.ts';
-import { type GgufFile, readGguf } from '../engine/model/gguf.ts';
+import type { GgufFile } from '../engine/model/gguf.ts';
 import { parameterCount, weightBytes } from '../engine/model/weights.ts';
+import { openModelFile } from '../engine/model-file.ts';
 import { type Command, UsageError } from './command.ts';
 
 /** Contexts worth planning for, as far as the model was trained; its own limit always stands last. */
@@ -18,8 +19,7 @@ export const command: Command = {
   async run(context) {
     const [file, unexpected] = context.positionals;
     if (unexpected !== undefined) throw new UsageError(`Unexpected argument "${unexpected}"`);
-    const gguf = readGguf(file ?? context.modelPath());
-    const { config, notes } = readGemma3Config(gguf);
+    const { gguf, config, notes } = openModelFile(file ?? context.modelPath());
     const memory = memoryTable(gguf, config);
     context.print(
       [header(gguf, config), typeTable(gguf), tensorTable(gguf), memoryText(memory), ...notes].join('\n'),

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { TENSOR_TYPES, type TensorType } from '../engine/backend/tensor.ts';
 import { readGemma3Config } from '../engine/model/config.ts';
 import { readGguf } from '../engine/model/gguf.ts';
+import { namingFile } from '../engine/model/gguf-error.ts';
 import { GgufMetadata, type GgufValue } from '../engine/model/gguf-metadata.ts';
 import { writeGguf } from '../engine/model/gguf-writer.ts';
 import { type Checkpoint, isCheckpoint, readCheckpoint } from '../engine/model/huggingface/checkpoint.ts';
@@ -27,7 +28,7 @@ export const command: Command = {
   async run(context) {
     const { input, output, body, embedding } = readArguments(context);
     const source = readSource(input);
-    checkPlan(source);
+    namingFile(input, () => checkPlan(source));
     for (const note of source.notes) context.log(note);
     const typeOf = ({ name, shape, type }: SourceTensor): TensorType => {
       // What belongs to an image tower stays as it is; norms are F32 in every GGUF file.

@@ -1,8 +1,8 @@
 /** `tokenize`: the ids of a text, without BOS; control pieces in it are plain text. */
 import { readFileSync } from 'node:fs';
+import { openModelFile } from '../engine/model-file.ts';
 import { type Command, UsageError } from './command.ts';
 import { textOption } from './options.ts';
-import { tokenizerOfModel } from './tokenizer-of-model.ts';
 
 export const command: Command = {
   name: 'tokenize',
@@ -16,7 +16,7 @@ export const command: Command = {
     if ((file === undefined) === (text === undefined)) {
       throw new UsageError('tokenize needs either a text or --file');
     }
-    const tokenizer = tokenizerOfModel(context.modelPath());
+    const tokenizer = openModelFile(context.modelPath()).tokenizer;
     const ids = [...tokenizer.encode(text ?? readFileSync(file!, 'utf8'))];
     context.print(`${ids.join(' ')}\n`);
     context.result({ ids });

@@ -16,14 +16,14 @@ import { EventQueue } from './event-queue.ts';
 import { KvCache } from './kv/kv-cache.ts';
 import type { KvLayout } from './kv/layout.ts';
 import { kvPages, type MemoryPlan, planMemory } from './kv/memory-plan.ts';
-import { type Gemma3Config, type LayerKind, readGemma3Config } from './model/config.ts';
+import type { Gemma3Config, LayerKind } from './model/config.ts';
 import { Gemma3, type Gemma3Limits } from './model/gemma3.ts';
-import { type GgufFile, readGguf } from './model/gguf.ts';
+import type { GgufFile } from './model/gguf.ts';
 import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
+import { openModelFile } from './model-file.ts';
 import { GEMMA_SAMPLING, PENALTY_SPAN, Sampler } from './sampler/sampler.ts';
 import { Scheduler } from './scheduler.ts';
 import type { WorkReport } from './sequence.ts';
-import { loadTokenizer } from './tokenizer/from-gguf.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** Tokens and rows of logits in one pass. */
@@ -55,9 +55,7 @@ export interface GemmaEngineOptions extends EngineOptions {
 export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<GemmaEngine> {
   const { modelPath, signal, onProgress } = options;
   signal?.throwIfAborted();
-  const gguf = readGguf(modelPath);
-  const { config, notes: configNotes } = readGemma3Config(gguf);
-  const tokenizer = loadTokenizer(gguf, config.vocabulary);
+  const { gguf, config, notes: configNotes, tokenizer } = openModelFile(modelPath);
   const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
   const plan = planEngineMemory(gguf, config, options.contextLength);
   const notes = plan.note === null ? configNotes : [...configNotes, plan.note];

@@ -83,10 +83,13 @@ test('a failure exits with 1 and one line of reason', () => {
   const truncated = path.join(folder, 'truncated.gguf');
   writeTinyModel(truncated);
   truncateSync(truncated, 1_000_000);
+  const foreign = path.join(folder, 'foreign.gguf');
+  writeTinyModel(foreign, { metadata: { 'general.architecture': { kind: 'string', value: 'llama' } } });
   for (const [file, reason] of [
     [path.join(folder, 'absent.gguf'), /absent\.gguf/],
-    [truncated, /File incomplete: have 1000000 bytes/],
-    [MAIN, /Not a GGUF file/],
+    [truncated, /truncated\.gguf is incomplete: it has 1000000 bytes/],
+    [MAIN, /main\.ts is not a GGUF file: it starts with bytes/],
+    [foreign, /foreign\.gguf: general\.architecture is "llama"/],
   ] as const) {
     const { status, stderr, stdout } = call(['logits', '--tokens', '2', '--json', '--model', file]);
     assert.equal(status, 1);

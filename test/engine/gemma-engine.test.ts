@@ -11,6 +11,7 @@ import {
   loadGemmaEngine,
 } from '../../sidecar/engine/gemma-engine.ts';
 import { readGguf } from '../../sidecar/engine/model/gguf.ts';
+import { GgufError } from '../../sidecar/engine/model/gguf-error.ts';
 import { NonFiniteLogits } from '../../sidecar/engine/sampler/sampler.ts';
 import { createOracleBackend } from '../support/oracle-backend.ts';
 import { seededRandom } from '../support/random.ts';
@@ -250,6 +251,26 @@ describe('bad input', () => {
 
   test('a context longer than trained for is refused before anything is loaded', async () => {
     await assert.rejects(loadGemmaEngine({ modelPath, contextLength: 10_000 }), /trained for 8192 tokens/);
+  });
+
+  test('a file that is no whole Gemma 3 model is refused with its name', async () => {
+    const refused = path.join(folder, 'refused.gguf');
+    for (const [key, value, reason] of [
+      [
+        'gemma3.block_count',
+        { kind: 'integer', type: 'u32', value: 7 },
+        ' has no tensor blk.6.attn_norm.weight,',
+      ],
+      ['general.architecture', { kind: 'string', value: 'llama' }, ': general.architecture is "llama";'],
+      ['tokenizer.ggml.model', { kind: 'string', value: 'bert' }, ': tokenizer.ggml.model is "bert";'],
+    ] as const) {
+      writeTinyModel(refused, { metadata: { [key]: value } });
+      await assert.rejects(
+        loadGemmaEngine({ modelPath: refused }),
+        (error) => error instanceof GgufError && error.message.startsWith(`${refused}${reason}`),
+        key,
+      );
+    }
   });
 
   test('weights that give no number stop generation with an error', async () => {

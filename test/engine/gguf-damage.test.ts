@@ -67,7 +67,7 @@ test('a file cut at every edge and at 1,000 random lengths is incomplete', () =>
       (error) =>
         error instanceof GgufError &&
         error.problem === 'incomplete' &&
-        /File incomplete: have \d+/.test(error.message),
+        /The file is incomplete: it has \d+/.test(error.message),
       `${length} bytes`,
     );
   }
@@ -78,7 +78,7 @@ test('a file cut on disk is refused as it is in memory', () => {
   writeFileSync(cut, valid);
   truncateSync(cut, lastByte - 1);
   assert.throws(() => readGguf(cut), {
-    message: `File incomplete: have ${lastByte - 1} bytes, need ${lastByte}. Download or copy it again.`,
+    message: `${cut} is incomplete: it has ${lastByte - 1} bytes and needs ${lastByte}. Download or copy it again.`,
   });
 });
 

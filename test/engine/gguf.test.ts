@@ -38,7 +38,7 @@ const REFUSALS: readonly (readonly [string, HeaderParts, GgufProblem, string, Re
     { magic: 0x04034b50 },
     'notGguf',
     'magic',
-    /Not a GGUF file: it starts with bytes 0x04034b50/,
+    /The file is not a GGUF file: it starts with bytes 0x04034b50/,
   ],
   ['version 0', { version: 0 }, 'unsupported', 'version', /version 0/],
   ['version 1', { version: 1 }, 'unsupported', 'version', /version 1 .* Convert the model again/],
@@ -53,7 +53,7 @@ const REFUSALS: readonly (readonly [string, HeaderParts, GgufProblem, string, Re
     { keyCount: 1 },
     'incomplete',
     'key 0',
-    /have 24 bytes, need at least 32/,
+    /has 24 bytes and needs at least 32/,
   ],
   ['a key as long as memory', { keyCount: 1, keys: [[{ u64: 2n ** 62n }]] }, 'invalid', 'key 0', /2\^53/],
   ['a key beyond its limit', { keyCount: 1, keys: [[{ u64: 257 }]] }, 'invalid', 'key 0', /limit is 256/],
@@ -73,13 +73,19 @@ const REFUSALS: readonly (readonly [string, HeaderParts, GgufProblem, string, Re
     { keys: [key('a', STRING, { u64: 1000 })] },
     'incomplete',
     'a',
-    /File incomplete/,
+    /The file is incomplete/,
   ],
   ['nested arrays', { keys: [array('a', ARRAY, 1)] }, 'invalid', 'a', /array of arrays/],
   ['an array of an unknown type', { keys: [array('a', 99, 1)] }, 'invalid', 'a', /unknown value type 99/],
   ['an array of 2^20 + 1', { keys: [array('a', 0, 2 ** 20 + 1)] }, 'invalid', 'a', /limit is 1048576/],
   ['an array that wraps', { keys: [array('a', U32, 2n ** 62n + 1n)] }, 'invalid', 'a', /2\^53/],
-  ['an array beyond the end', { keys: [array('a', STRING, 2 ** 20)] }, 'incomplete', 'a', /File incomplete/],
+  [
+    'an array beyond the end',
+    { keys: [array('a', STRING, 2 ** 20)] },
+    'incomplete',
+    'a',
+    /The file is incomplete/,
+  ],
   [
     'an element beyond its limit',
     { keys: [array('a', STRING, 1, { u64: 1025 })] },
@@ -223,15 +229,21 @@ const REFUSALS: readonly (readonly [string, HeaderParts, GgufProblem, string, Re
     { tensors: [tensorFields('t', [32], F32, 2 ** 52)], data: 128 },
     'incomplete',
     't.offset',
-    /File incomplete: have 192 bytes, need 4503599627370688/,
+    /The file is incomplete: it has 192 bytes and needs 4503599627370688/,
   ],
-  ['no data', { tensors: [tensorFields('t', [32], F32, 0)] }, 'incomplete', 't.offset', /File incomplete/],
+  [
+    'no data',
+    { tensors: [tensorFields('t', [32], F32, 0)] },
+    'incomplete',
+    't.offset',
+    /The file is incomplete/,
+  ],
   [
     'one byte too few',
     { tensors: [tensorFields('t', [32], F32, 0)], data: 127 },
     'incomplete',
     't.offset',
-    /have 191 bytes, need 192/,
+    /has 191 bytes and needs 192/,
   ],
   [
     'tensors on each other',
@@ -275,7 +287,10 @@ for (const [what, parts, problem, field, sentence] of REFUSALS) {
 test('refuses an empty file, a folder and an unfinished magic', () => {
   const path = join(folder, 'empty.gguf');
   writeFileSync(path, '');
-  assert.throws(() => readGguf(path), { problem: 'incomplete', message: /have 0 bytes, need at least 4/ });
+  assert.throws(() => readGguf(path), {
+    problem: 'incomplete',
+    message: /empty\.gguf is incomplete: it has 0 bytes and needs at least 4/,
+  });
   writeFileSync(path, 'GGU');
   assert.throws(() => readGguf(path), { problem: 'incomplete' });
   assert.throws(() => readGguf(folder), GgufError);

@@ -38,7 +38,7 @@ export class GgufCursor {
         'incomplete',
         field,
         this.#position,
-        `File incomplete: have ${this.#source.size} bytes, need at least ${need} (reading ${field} at byte ${this.#position}). Download or copy it again.`,
+        `The file is incomplete: it has ${this.#source.size} bytes and needs at least ${need} (reading ${field} at byte ${this.#position}). Download or copy it again.`,
       );
     }
     if (need > this.#limit) {
@@ -67,7 +67,7 @@ export class GgufCursor {
         'incomplete',
         field,
         this.#position,
-        `File incomplete: it became shorter than ${this.#position + length} bytes while it was read. Is it still being downloaded?`,
+        `The file is incomplete: it became shorter than ${this.#position + length} bytes while it was read. Is it still being downloaded?`,
       );
     }
     this.#blockStart = this.#position;

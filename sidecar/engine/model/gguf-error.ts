@@ -1,4 +1,7 @@
-/** What is wrong with a GGUF file, in a sentence that names the field and the byte where it was seen. */
+/**
+ * What is wrong with a GGUF file, in a sentence that names the field and the byte where it was seen. Who opens the file
+ * adds its path ({@link namingFile}); what parses does not know it.
+ */
 
 /**
  * - `notGguf`: the first bytes are something else.
@@ -22,6 +25,27 @@ export class GgufError extends Error {
     this.problem = problem;
     this.field = field;
     this.byteOffset = byteOffset;
+  }
+
+  /** The same with the path in the sentence: in place of "The file", or in front. */
+  in(path: string): GgufError {
+    const { problem, field, byteOffset, message } = this;
+    const sentence = message.startsWith(ANONYMOUS)
+      ? `${path} ${message.slice(ANONYMOUS.length)}`
+      : `${path}: ${message}`;
+    return new GgufError(problem, field, byteOffset, sentence);
+  }
+}
+
+/** How sentences about the file as a whole begin. */
+const ANONYMOUS = 'The file ';
+
+/** Runs `read`; a {@link GgufError} from it gets the name of the file. */
+export function namingFile<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof GgufError ? error.in(path) : error;
   }
 }
 

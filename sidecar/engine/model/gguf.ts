@@ -7,7 +7,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { rowBytes, TENSOR_TYPES, type TensorType, type WeightSource } from '../backend/tensor.ts';
 import { type ByteSource, GgufCursor } from './gguf-cursor.ts';
-import { GgufError, quoted } from './gguf-error.ts';
+import { GgufError, namingFile, quoted } from './gguf-error.ts';
 import { GGUF_LIMITS, type GgufMetadata, readMetadata } from './gguf-metadata.ts';
 
 export interface GgufTensor {
@@ -71,21 +71,22 @@ const OTHER_TYPES: Readonly<Record<number, string>> = {
   39: 'MXFP4',
 };
 
-/** Opens `path`, reads its header and closes it. Throws {@link GgufError}, or the system's error if it cannot be opened. */
+/**
+ * Opens `path`, reads its header and closes it. Throws {@link GgufError} that names the file, or the system's error if
+ * it cannot be opened.
+ */
 export function readGguf(path: string): GgufFile {
   const descriptor = openSync(path, 'r');
   try {
     const status = fstatSync(descriptor);
     if (!status.isFile()) {
-      throw new GgufError('notGguf', 'file', 0, `${quoted(path)} is not a file.`);
+      throw new GgufError('notGguf', 'file', 0, `${path} is a folder or a device, not a file.`);
     }
-    return parseGguf(
-      {
-        size: status.size,
-        read: (target, length, position) => readFully(descriptor, target, length, position),
-      },
-      path,
-    );
+    const source: ByteSource = {
+      size: status.size,
+      read: (target, length, position) => readFully(descriptor, target, length, position),
+    };
+    return namingFile(path, () => parseGguf(source, path));
   } finally {
     closeSync(descriptor);
   }
@@ -101,7 +102,7 @@ function readFully(descriptor: number, target: Uint8Array, length: number, posit
   return done;
 }
 
-/** As {@link readGguf}, over bytes that are already at hand. */
+/** As {@link readGguf}, over bytes that are already at hand; errors do not name a file. */
 export function parseGguf(source: ByteSource, path: string): GgufFile {
   const cursor = new GgufCursor(source, GGUF_LIMITS.headerBytes);
   const version = readVersion(cursor);
@@ -147,7 +148,7 @@ function readVersion(cursor: GgufCursor): number {
       'notGguf',
       'magic',
       0,
-      `Not a GGUF file: it starts with bytes 0x${magic.toString(16).padStart(8, '0')} instead of "GGUF". Choose a Gemma 3 model in GGUF format.`,
+      `The file is not a GGUF file: it starts with bytes 0x${magic.toString(16).padStart(8, '0')} instead of "GGUF". Choose a Gemma 3 model in GGUF format.`,
     );
   }
   const version = cursor.u32('version');
@@ -274,7 +275,7 @@ function placeTensors(
         'incomplete',
         `${previous.name}.offset`,
         previous.entryOffset,
-        `File incomplete: have ${fileSize} bytes, need ${need}. Download or copy it again.`,
+        `The file is incomplete: it has ${fileSize} bytes and needs ${need}. Download or copy it again.`,
       );
     }
   }

@@ -40,7 +40,10 @@ describe('a model file that is none', () => {
 
   it('is named in the chat with a sentence', async () => {
     await chat.failure.first().waitFor();
-    assert.match((await chat.failure.first().textContent()) ?? '', /Not a GGUF file.*Choose a Gemma 3 model/);
+    assert.match(
+      (await chat.failure.first().textContent()) ?? '',
+      /holiday\.gguf is not a GGUF file: .*Choose a Gemma 3 model/,
+    );
     await screenshot(workbench, 'bad-model');
   });
 
