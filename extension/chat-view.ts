@@ -55,6 +55,10 @@ class ChatView implements vscode.WebviewViewProvider {
         const failure = modelFailure(status, readSettings().modelPath !== undefined, t);
         this.session.dispatch({ type: 'status-changed', status, failure });
       }),
+      // Whoever writes in an editor by now does not want the keyboard elsewhere.
+      vscode.window.onDidChangeTextEditorSelection(() => {
+        this.#focusWhenReady = false;
+      }),
       client.onChatProgressed((progress) => this.session.progressed(progress)),
       client.onChatStreamed((delta) => this.session.streamed(delta)),
     );

@@ -251,7 +251,7 @@ export class GemmaChat extends LitElement {
         flex-direction: column;
         flex: 1;
         min-height: 0;
-        padding: 14px 16px 8px;
+        padding: 14px 16px 14px;
         overflow-y: auto;
         overflow-anchor: none;
       }

@@ -40,6 +40,24 @@ export class GemmaComposer extends LitElement {
     this.draft = recall().draft;
   }
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    window.addEventListener('focus', this.#activity);
+    window.addEventListener('blur', this.#activity);
+    this.#activity();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    window.removeEventListener('focus', this.#activity);
+    window.removeEventListener('blur', this.#activity);
+  }
+
+  /** The input stays the focused element of the page while the keyboard is elsewhere in the editor. */
+  readonly #activity = (): void => {
+    this.toggleAttribute('inactive', !document.hasFocus());
+  };
+
   override focus(): void {
     this.#input?.focus();
   }
@@ -183,7 +201,7 @@ export class GemmaComposer extends LitElement {
         background: var(--vscode-input-background);
       }
 
-      .frame:has(textarea:focus) {
+      :host(:not([inactive])) .frame:has(textarea:focus) {
         border-color: var(--vscode-focusBorder);
       }
 

@@ -45,6 +45,29 @@ describe('the sidecar process', () => {
     assert.equal(describeExit(exit), 'exit code 7');
   });
 
+  it('can be debugged: an inspector listens where it is told to', async () => {
+    const entry = join(folder, 'inspected.cjs');
+    writeFileSync(entry, 'process.stdin.resume();');
+    let address = '';
+    const found = new Promise<void>((resolve) => {
+      const process = new SidecarProcess(
+        { entry, workingDirectory: folder, runtimeArguments: ['--inspect=127.0.0.1:0'] },
+        (line) => {
+          address ||= /^Debugger listening on ws:\/\/(\S+?)\//.exec(line)?.[1] ?? '';
+          if (address === '') return;
+          running = process;
+          resolve();
+        },
+      );
+    });
+    let running: SidecarProcess | undefined;
+    await found;
+    const targets: unknown = await (await fetch(`http://${address}/json/list`)).json();
+    await running?.stop();
+    assert.match(address, /^127\.0\.0\.1:\d+$/);
+    assert.ok(Array.isArray(targets) && targets[0].url.endsWith('inspected.cjs'), JSON.stringify(targets));
+  });
+
   it('is killed when it does not leave', async () => {
     const { process } = start('setInterval(() => {}, 1000);');
     await process.stop();
