@@ -2,6 +2,7 @@
 import { ResponseError } from 'vscode-languageserver/node';
 import { WorkspaceError } from '../context/repository.ts';
 import { OutOfMemory } from '../engine/backend/backend.ts';
+import { ContextOverflow } from '../engine/engine.ts';
 import { ContextFullError } from '../prompt/budget.ts';
 import { ErrorCode } from '../protocol/errors.ts';
 import { ModelLoadError, NoModelError } from '../session/model-host.ts';
@@ -26,7 +27,7 @@ function errorCode(error: unknown): ErrorCode {
     return ErrorCode.Memory;
   }
   if (error instanceof NoModelError || error instanceof ModelLoadError) return ErrorCode.Model;
-  if (error instanceof ContextFullError) return ErrorCode.ContextFull;
+  if (error instanceof ContextFullError || error instanceof ContextOverflow) return ErrorCode.ContextFull;
   if (error instanceof WorkspaceError) return ErrorCode.Workspace;
   return ErrorCode.Internal;
 }

@@ -1,16 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { test } from 'node:test';
 import type { ChatResult, Status } from '../../sidecar/protocol/methods.ts';
+import { temporaryFolder } from '../support/repository.ts';
 import { SidecarClient } from '../support/sidecar-client.ts';
-
-function workspace(files: Readonly<Record<string, string>>): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'gemma-sidecar-test-'));
-  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text);
-  return folder;
-}
 
 const ask = (client: SidecarClient, text: string, requestId = 'r1') =>
   client.connection.sendRequest<ChatResult>('gemma/chat', {
@@ -22,7 +14,7 @@ const ask = (client: SidecarClient, text: string, requestId = 'r1') =>
 for (const packed of [true, false]) {
   for (const ownDescriptor of [true, false]) {
     test(`a chat streams ${packed ? 'packed' : 'as JSON'}, replies on ${ownDescriptor ? 'their own descriptor' : 'stdout'}`, async () => {
-      const folder = workspace({ 'a.ts': 'export const answer = 42;\n' });
+      const folder = temporaryFolder({ 'a.ts': 'export const answer = 42;\n' });
       const client = await SidecarClient.start({ packed, ownDescriptor, folders: [folder] });
       const result = await ask(client, 'Where is the answer?');
       assert.equal(result.text, 'The answer is in a.ts:1.');

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { CancellationTokenSource, type ResponseError } from 'vscode-jsonrpc';
 import { ErrorCode } from '../../sidecar/protocol/errors.ts';
 import type { ChatResult, Status } from '../../sidecar/protocol/methods.ts';
+import { temporaryFolder } from '../support/repository.ts';
 import { SidecarClient } from '../support/sidecar-client.ts';
 
 const chat = (client: SidecarClient, text: string, more: object = {}) =>
@@ -73,9 +73,9 @@ test('earlier turns that do not fit are dropped with a note', async () => {
 });
 
 test('an empty and an unreadable workspace give a sentence', async () => {
-  const empty = mkdtempSync(path.join(tmpdir(), 'gemma-empty-'));
+  const empty = temporaryFolder();
   const missing = path.join(empty, 'gone');
-  const binary = mkdtempSync(path.join(tmpdir(), 'gemma-binary-'));
+  const binary = temporaryFolder();
   writeFileSync(path.join(binary, 'a.png'), Buffer.alloc(10));
   for (const [folder, sentence] of [
     [empty, /has no files\. Open a folder/],
@@ -94,7 +94,7 @@ test('an empty and an unreadable workspace give a sentence', async () => {
 
 test('a closed folder among readable ones is not fatal', async (t) => {
   if (process.getuid?.() === 0) return t.skip('root reads everything');
-  const folder = mkdtempSync(path.join(tmpdir(), 'gemma-closed-'));
+  const folder = temporaryFolder();
   mkdirSync(path.join(folder, 'closed'));
   writeFileSync(path.join(folder, 'a.ts'), 'a');
   chmodSync(path.join(folder, 'closed'), 0);
@@ -105,7 +105,7 @@ test('a closed folder among readable ones is not fatal', async (t) => {
 });
 
 test('in Restricted Mode the workspace is not read', async () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'gemma-restricted-'));
+  const folder = temporaryFolder();
   writeFileSync(path.join(folder, 'a.ts'), 'let secret = 1;');
   const client = await SidecarClient.start({
     folders: [folder],

@@ -109,7 +109,7 @@ test('cancelled while files are gathered, while reading, while answering: always
 test('a slow reader slows the answer instead of being flooded', async () => {
   let produced = 0;
   const { chat } = await session({
-    answer: () => 'x'.repeat(100),
+    answer: () => Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).join(''),
     gate: async () => {
       produced++;
     },
@@ -128,6 +128,6 @@ test('a slow reader slows the answer instead of being flooded', async () => {
     },
     never,
   );
-  assert.equal(taken, 100);
+  assert.equal(taken, 95);
   assert.ok(ahead <= 3, `${ahead} tokens ahead`);
 });

@@ -1,13 +1,16 @@
 /** A throw-away repository on disk. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 
 export type Files = Readonly<Record<string, string | Uint8Array>>;
 
+/** Gone after the test that asked for it, or after the file's last one. */
 export function temporaryFolder(files: Files = {}): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'gemma-sidecar-repository-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
   writeFiles(folder, files);
   return folder;
 }
