@@ -14,6 +14,9 @@ export function trimCompletion(raw: string, prefix: string, suffix: string): Tri
   // In the middle of a line, or after code on it that opens no block, only the rest of this line.
   const multiline = after.trim() === '' && (before.trim() === '' || /[{([:]\s*$|=>\s*$/.test(before));
   const lines = raw.replace(/\r\n?/g, '\n').split('\n');
+  // The editor has closed the bracket already.
+  const insideBrackets = /[{([]\s*$/.test(before) && /^\s*[})\]]/.test(after);
+  if (insideBrackets && lines.length > 1 && lines[0]!.trim() === '') return bodyInside(lines, before);
   const end = multiline ? blockEnd(lines, indentation(before)) : 1;
   const text = withoutOverlap(lines.slice(0, end).join('\n').trimEnd(), after);
   return { text, complete: lines.length > end };
@@ -29,6 +32,19 @@ function blockEnd(lines: readonly string[], indent: number): number {
     if (i < lines.length - 1 && indentation(line) === indent && /^\s*[})\]]/.test(line)) return i + 1;
   }
   return lines.length;
+}
+
+/** The lines that a bracket opened by `before` holds, and the line feed after which its closing one stands. */
+function bodyInside(lines: readonly string[], before: string): Trimmed {
+  const indent = indentation(before);
+  const found = lines.findIndex((line, i) => {
+    if (i === 0) return false;
+    const growing = i === lines.length - 1;
+    return i >= MAX_LINES || (line.trim() === '' ? !growing : indentation(line) <= indent);
+  });
+  const body = (found < 0 ? lines : lines.slice(0, found)).join('\n').trimEnd();
+  const text = body === '' ? '' : `${body}\n${before.slice(0, indent)}`;
+  return { text, complete: found >= 0 };
 }
 
 function indentation(line: string): number {

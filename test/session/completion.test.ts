@@ -25,6 +25,16 @@ test('what stands after the cursor is not repeated', () => {
   assert.equal(trim('a, b);', 'call(', ');\nnext'), 'a, b');
 });
 
+test('between brackets that the editor closed, the lines of the block without its end', () => {
+  assert.equal(trim('\n  return a;\n}\n\nmore', 'function f(a) {', '}\n'), '\n  return a;\n');
+  assert.equal(trim('\n    a: 1,\n  };\n  next', '  const o = {', '};'), '\n    a: 1,\n  ');
+  assert.equal(trim('\n  a,\n  b', 'call(', ')'), '\n  a,\n  b\n');
+  assert.equal(trim(' a: 1 }\nnext', 'const o = {', '}'), ' a: 1 ');
+  assert.equal(trim('\n\n', 'const o = {', '}'), '');
+  assert.equal(trimCompletion('\n  a', 'f({', '})').complete, false);
+  assert.equal(trimCompletion('\n  a\n}', 'f({', '})').complete, true);
+});
+
 test('generation can stop once nothing more would be shown', () => {
   assert.equal(trimCompletion(' a + b;', 'return', '').complete, false);
   assert.equal(trimCompletion(' a + b;\n', 'return', '').complete, true);

@@ -2,16 +2,13 @@
  * A click on a cited place opens the file there. The answer comes from a scripted engine, since a small model names the
  * right place only mostly; everything between the engine and the editor is real.
  */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import { Workbench } from '../browser.ts';
 import { ChatPage } from '../chat-page.ts';
 import { eventually } from '../eventually.ts';
 import { type HostServer, startServer } from '../server.ts';
 import { screenshot } from './screenshot.ts';
-import { extensionSource, type FixtureWorkspace, fixtureWorkspace, repository } from './setting.ts';
+import { extensionSource, type FixtureWorkspace, fixtureWorkspace, scriptedSidecar } from './setting.ts';
 
 describe('a citation', () => {
   let workspace: FixtureWorkspace;
@@ -21,13 +18,7 @@ describe('a citation', () => {
 
   before(async () => {
     workspace = fixtureWorkspace();
-    const sidecar = join(workspace.parent, 'sidecar.mjs');
-    const scripted = pathToFileURL(join(repository, 'test/support/scripted-sidecar.ts')).href;
-    writeFileSync(
-      sidecar,
-      `process.env.SCRIPTED_ANSWER = '\`discounted\` is defined in src/price.ts:10.';
-      await import(${JSON.stringify(scripted)});`,
-    );
+    const sidecar = scriptedSidecar(workspace, '`discounted` is defined in src/price.ts:10.');
     server = await startServer({ extension: extensionSource, env: { GEMMA_SIDECAR_DEV: sidecar } });
     workbench = await Workbench.launch();
     await workbench.open(server.origin, workspace.folder);

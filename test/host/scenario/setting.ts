@@ -1,7 +1,7 @@
-import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** Root of this repository, without a trailing slash. */
 export const repository = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
@@ -25,6 +25,18 @@ export function fixtureWorkspace(): FixtureWorkspace {
   const folder = join(parent, 'shop');
   cpSync(join(repository, 'test', 'fixtures', 'host-workspace'), folder, { recursive: true });
   return { folder, parent, remove: () => rmSync(parent, { recursive: true, force: true }) };
+}
+
+/** A sidecar whose engine always says `answer`, for the environment variable GEMMA_SIDECAR_DEV; the rest of it is real. */
+export function scriptedSidecar(workspace: FixtureWorkspace, answer: string): string {
+  const path = join(workspace.parent, 'sidecar.mjs');
+  const scripted = pathToFileURL(join(repository, 'test/support/scripted-sidecar.ts')).href;
+  const lines = [
+    `process.env.SCRIPTED_ANSWER = ${JSON.stringify(answer)};`,
+    `await import(${JSON.stringify(scripted)});`,
+  ];
+  writeFileSync(path, lines.join('\n'));
+  return path;
 }
 
 /** The folder that the editor unpacked the VSIX to. Throws where it did not. */
