@@ -1,29 +1,50 @@
-/** `models`: the Gemma files known on this machine. */
-import { describeModel } from '../models/describe.ts';
+/** `models`: the Gemma files on this machine. */
+import { type DescribedModel, describeModel } from '../models/describe.ts';
+import { findModels } from '../models/discover.ts';
 import { builtInModelPath, missingBuiltInModel } from '../models/find.ts';
+import { modelPlaces, thisMachine } from '../models/places.ts';
 import type { Command } from './command.ts';
+
+interface Listed extends DescribedModel {
+  readonly source: string;
+}
 
 export const command: Command = {
   name: 'models',
-  summary: 'Gemma files on this machine: the built-in one, and the one --model names',
+  summary: 'Gemma 3 files on this machine: built in, named by --model, and kept by other programs',
   usage: '',
   options: {},
   async run({ common, print, log, result }) {
     const builtIn = builtInModelPath();
     if (builtIn === null) log(missingBuiltInModel());
-    const paths = [...new Set([builtIn, common.model])].filter((path) => path !== null);
-    const models = paths.map((path) => ({ ...describeModel(path), builtIn: path === builtIn }));
-    for (const { name, path, parameters, fileBytes, quantisation, trainedContext } of models) {
-      const size = `${(parameters / 1e6).toFixed(1)} M parameters, ${(fileBytes / 1e6).toFixed(1)} MB`;
-      print(`${name}: ${size}, ${quantisation}, context ${trainedContext}\n  ${path}\n`);
+    const models: Listed[] = [];
+    if (builtIn !== null) models.push({ ...describeModel(builtIn), source: 'built-in' });
+    if (common.model !== null && common.model !== builtIn) {
+      models.push({ ...describeModel(common.model), source: 'chosen' });
     }
+    for (const model of await findModels(modelPlaces(thisMachine()))) {
+      if (models.every(({ path }) => path !== model.path)) models.push(model);
+    }
+    for (const model of models) print(`${line(model)}\n  ${model.path}\n`);
     result({
-      models: models.map(({ fileBytes, trainedContext, builtIn: isBuiltIn, ...model }) => ({
+      models: models.map(({ fileBytes, trainedContext, fittingContext, ...model }) => ({
         ...model,
         file_bytes: fileBytes,
         context_length: trainedContext,
-        built_in: isBuiltIn,
+        fitting_context: fittingContext,
+        built_in: model.source === 'built-in',
       })),
     });
   },
 };
+
+function line({ name, parameters, fileBytes, quantisation, trainedContext, fittingContext, source }: Listed) {
+  const size = `${(parameters / 1e6).toFixed(1)} M parameters, ${(fileBytes / 1e6).toFixed(1)} MB`;
+  const fit =
+    fittingContext === 0
+      ? 'does not fit in free memory'
+      : fittingContext < trainedContext
+        ? `fits with a context of ${fittingContext}`
+        : 'fits';
+  return `${name} (${source}): ${size}, ${quantisation}, context ${trainedContext}, ${fit}`;
+}

@@ -146,6 +146,10 @@ export interface ModelInfo {
   readonly fileBytes: number;
   readonly contextLength: number;
   readonly quantisation: string;
+  /** In a list of models: the longest context that fits in memory that is free now; 0 if the model does not fit. */
+  readonly fittingContext?: number;
+  /** The program that keeps the file, where that is another one. */
+  readonly source?: 'ollama' | 'lm-studio' | 'llama.cpp' | 'hugging-face';
 }
 
 export interface Status {

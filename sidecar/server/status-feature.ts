@@ -1,7 +1,9 @@
 /** gemma/status, gemma/models, gemma/selectModel and the notification of every change. */
 import type { InitializeParams } from 'vscode-languageserver/node';
-import { describeModel } from '../models/describe.ts';
+import { type DescribedModel, describeModel } from '../models/describe.ts';
+import { type FoundModel, findModels } from '../models/discover.ts';
 import { builtInModelPath, missingBuiltInModel } from '../models/find.ts';
+import { modelPlaces, thisMachine } from '../models/places.ts';
 import {
   type ModelInfo,
   ModelsRequest,
@@ -66,18 +68,25 @@ export class StatusFeature implements Feature {
     return statusToWire(this.context.host, builtInModelPath());
   }
 
-  private models(): ModelInfo[] {
+  private async models(): Promise<ModelInfo[]> {
     const builtIn = builtInModelPath();
     const paths = new Set([builtIn, this.settings.modelPath ?? null].filter((p) => p !== null));
-    return [...paths].flatMap((path) => {
+    const known = [...paths].flatMap((path): (DescribedModel | FoundModel)[] => {
       try {
-        const { trainedContext, ...model } = describeModel(path);
-        return [{ ...model, contextLength: trainedContext, builtIn: path === builtIn }];
+        return [describeModel(path)];
       } catch (error) {
         this.context.connection.console.warn(`${path} is not a model: ${String(error)}`);
         return [];
       }
     });
+    const elsewhere = await findModels(modelPlaces(thisMachine()));
+    return [...known, ...elsewhere.filter(({ path }) => !paths.has(path))].map(
+      ({ trainedContext, ...model }) => ({
+        ...model,
+        contextLength: trainedContext,
+        builtIn: model.path === builtIn,
+      }),
+    );
   }
 
   private schedule(): void {
