@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 import type { ModelInfo } from '../sidecar/protocol/methods.ts';
 import type { SidecarClient } from './client.ts';
 import { affectsModel, readSettings, setModelPath } from './config.ts';
+import { memorySize } from './memory-size.ts';
 
 const { t } = vscode.l10n;
 
@@ -55,11 +56,11 @@ async function browseForModel(): Promise<string | undefined> {
 }
 
 function modelItem(model: ModelInfo): ModelItem {
-  const size = (model.fileBytes / 2 ** 30).toFixed(model.fileBytes < 2 ** 30 ? 2 : 1);
+  const size = memorySize(model.fileBytes);
   return {
     label: model.builtIn ? `$(package) ${model.name}` : `$(symbol-file) ${model.name}`,
     description: model.builtIn ? t('built in') : model.quantisation,
-    detail: model.builtIn ? `${size} GiB` : `${size} GiB · ${model.path}`,
+    detail: model.builtIn ? size : `${size} · ${model.path}`,
     path: model.builtIn ? null : model.path,
   };
 }

@@ -5,6 +5,7 @@ import type { Status } from '../sidecar/protocol/methods.ts';
 import type { Sidecar } from '../webview/state.ts';
 import type { SidecarClient } from './client.ts';
 import { isCompletionEnabled, setCompletionEnabled } from './config.ts';
+import { memorySize } from './memory-size.ts';
 
 const { t } = vscode.l10n;
 
@@ -96,23 +97,18 @@ function facts(status: Status | null): [string, string][] {
     prefillTokensPerSecond: prefill,
     decodeTokensPerSecond: decode,
   } = status ?? {};
-  if (model) rows.push([t('Model'), `${model.name} (${model.quantisation}, ${gibibytes(model.fileBytes)})`]);
+  if (model) rows.push([t('Model'), `${model.name} (${model.quantisation}, ${memorySize(model.fileBytes)})`]);
   if (backend) rows.push([t('Runs on'), backend]);
   if (contextLength) rows.push([t('Context'), t('{0} tokens', contextLength.toLocaleString())]);
   if (prefill) rows.push([t('Reads'), t('{0} tokens a second', rounded(prefill))]);
   if (decode) rows.push([t('Writes'), t('{0} tokens a second', rounded(decode))]);
-  if (status?.weightsBytes) rows.push([t('Memory for weights'), gibibytes(status.weightsBytes)]);
-  if (status?.kvBytes) rows.push([t('Memory for context'), gibibytes(status.kvBytes)]);
+  if (status?.weightsBytes) rows.push([t('Memory for weights'), memorySize(status.weightsBytes)]);
+  if (status?.kvBytes) rows.push([t('Memory for context'), memorySize(status.kvBytes)]);
   return rows;
 }
 
 function rounded(value: number): string {
   return value.toLocaleString(undefined, { maximumFractionDigits: value < 100 ? 1 : 0 });
-}
-
-function gibibytes(bytes: number): string {
-  const mebibytes = bytes / 2 ** 20;
-  return mebibytes < 1024 ? `${mebibytes.toFixed(0)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`;
 }
 
 interface MenuItem extends vscode.QuickPickItem {
