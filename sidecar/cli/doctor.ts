@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { listFiles } from '../context/repository.ts';
+import { selectBackend } from '../engine/backend/select.ts';
 import type { Engine } from '../engine/engine.ts';
 import { describeModel } from '../models/describe.ts';
 import type { CliContext, Command } from './command.ts';
@@ -68,12 +69,17 @@ function checks(context: CliContext): readonly Check[] {
   return [
     {
       name: 'runtime',
-      run: () => {
-        const version = process.versions.node;
-        if (Number.parseInt(version, 10) < OLDEST_NODE) throw new Error(`Node.js ${version} is too old.`);
-        return `Node.js ${version}, ${process.platform} ${process.arch}, ${os.availableParallelism()} processors`;
-      },
+      run: () => runtimeDetail(process.versions.node),
       fix: `Use Node.js ${OLDEST_NODE} or newer.`,
+    },
+    {
+      name: 'native engine',
+      run: () => {
+        const backend = selectBackend({ kind: context.common.backend, threads: 1 });
+        backend.dispose();
+        return backend.description;
+      },
+      fix: 'In a clone, build it with `npm run build`. In an installation, check that its platform is this machine.',
     },
     {
       name: 'model file',
@@ -105,7 +111,7 @@ function checks(context: CliContext): readonly Check[] {
         state.engine = await context.loadEngine();
         return `${state.engine.backendDescription}, context ${state.engine.contextLength}`;
       },
-      fix: 'In a clone, build it with `npm run build`. In an installation, check that its platform is this machine.',
+      fix: 'Choose a smaller model, or a shorter context with --ctx.',
     },
     {
       name: 'first token',
@@ -114,11 +120,20 @@ function checks(context: CliContext): readonly Check[] {
     },
     {
       name: 'workspace',
-      run: async () =>
-        `${(await listFiles([{ folder: repository, label: null }])).length} files in ${repository}`,
-      fix: 'Name a readable folder with --repo.',
+      run: async () => {
+        const files = await listFiles([{ folder: repository, label: null }]);
+        if (files.length === 0) throw new Error(`The folder ${repository} has no files.`);
+        return `${files.length} files in ${repository}`;
+      },
+      fix: 'Name a readable folder that has files with --repo.',
     },
   ];
+}
+
+/** @throws Error for a version of Node.js that lacks what this program uses. */
+export function runtimeDetail(version: string): string {
+  if (Number.parseInt(version, 10) < OLDEST_NODE) throw new Error(`Node.js ${version} is too old.`);
+  return `Node.js ${version}, ${process.platform} ${process.arch}, ${os.availableParallelism()} processors`;
 }
 
 async function firstToken(engine: Engine, signal: AbortSignal): Promise<string> {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import { runtimeDetail } from '../../sidecar/cli/doctor.ts';
 import { temporaryFolder } from '../support/repository.ts';
 import { runCli } from '../support/run-cli.ts';
 import { writeTinyModel } from '../support/tiny-model.ts';
@@ -105,6 +106,49 @@ test('complete and doctor answer in JSON', async () => {
   assert.ok(ok);
   assert.deepEqual(
     checks.map((c: { name: string }) => c.name),
-    ['runtime', 'model file', 'model header', 'memory', 'engine', 'first token', 'workspace'],
+    [
+      'runtime',
+      'native engine',
+      'model file',
+      'model header',
+      'memory',
+      'engine',
+      'first token',
+      'workspace',
+    ],
   );
+});
+
+test('doctor names the first hop that fails, and the fix', async () => {
+  const broken = path.join(temporaryFolder({ 'engine.node': 'not a library' }), 'engine.node');
+  const cases: readonly (readonly [
+    args: readonly string[],
+    environment: Record<string, string>,
+    line: RegExp,
+  ])[] = [
+    [[], { GEMMA_SIDECAR_NATIVE: broken }, /native engine: Cannot load the native engine .*npm run build/],
+    [[], { GEMMA_SIDECAR_NATIVE: `${broken}.gone` }, /native engine: Cannot load .*npm run build/],
+    [
+      ['--repo', path.join(repo, 'gone')],
+      {},
+      /workspace: .*gone cannot be read: it does not exist\..*--repo/,
+    ],
+    [['--repo', temporaryFolder()], {}, /workspace: .*has no files\. Name a readable folder/],
+  ];
+  for (const [args, environment, line] of cases) {
+    const run = await runCli(['doctor', '--model', model, '--json', ...args], { environment });
+    assert.equal(run.code, 1, run.stderr);
+    assert.match(run.stderr.replaceAll('\n', ' '), line);
+    const { ok, checks } = JSON.parse(run.stdout);
+    assert.equal(ok, false);
+    assert.deepEqual(
+      checks.map((c: { ok: boolean }) => c.ok),
+      [...checks.slice(1).map(() => true), false],
+    );
+  }
+});
+
+test('doctor refuses a Node.js that is too old', () => {
+  assert.throws(() => runtimeDetail('18.20.4'), /Node\.js 18\.20\.4 is too old/);
+  assert.match(runtimeDetail('20.0.0'), /^Node\.js 20\.0\.0/);
 });
