@@ -68,7 +68,6 @@ describe('ghost text', () => {
       'the accepted text in the file',
       () => readFileSync(file, 'utf8').length > before.length,
     );
-    await ghost.waitFor({ state: 'hidden' });
     assert.ok(readFileSync(file, 'utf8').includes(typed.trimEnd().split('\n').at(-1)!.trim()));
   });
 });
