@@ -73,7 +73,7 @@ def card(manifest: list[dict], evaluation: dict, log: list[dict[str, float]], ma
     text = evaluation["perplexity"]
     middle = evaluation["fill_in_middle_one_line"]
     languages = ", ".join(f"{k} {v['exact']:.0%} of {v['asked']}" for k, v in middle.items() if k != "all")
-    quantised = sum(row["seconds"] for row in log[-1:]) * (1 - QUANTISE_FROM) / 60
+    quantised = last["seconds"] * (1 - QUANTISE_FROM) / 60
     samples = "\n".join(f"| {r['question']} | {r['answer']!r} | {r['expected']!r} |".replace("\\n", " ") for r in evaluation["samples"])
     return f"""# The built-in model
 
@@ -84,7 +84,7 @@ from scratch for {last['seconds'] / 60:.0f} minutes on {machine}, and knows very
 | file | what it is |
 | --- | --- |
 | `{OUT.name}` | the model: linears Q4_0, embedding Q8_0, norms F32, vocabulary |
-| `parent.safetensors`, `config.json` | the unquantised parent (BF16) and its shape; later trainings continue from it |
+| `parent.safetensors`, `parent.json` | the unquantised parent (BF16) and its shape; later trainings continue from it |
 | `tokenizer.model` | the SentencePiece vocabulary |
 | `data-manifest.json`, `NOTICE` | every package of the training data: version, licence, bytes |
 | `evaluation.json`, `training.png` | the figures below and the loss curve |
@@ -106,7 +106,7 @@ The split is by package. Minified, generated and data-like files and duplicates 
 
 {last['step']:.0f} steps, {last['tokens'] / 1e6:.2f} M tokens, {last['seconds'] / 60:.0f} minutes on {machine}. Muon on the linears, Adam on the rest; in the last {quantised:.0f} minutes the
 linears were rounded to Q4_0 in the forward pass. Mixture: chat about a repository, fill-in-the-middle, plain files; early on also
-random pieces to repeat. See [training/README.md](../training/README.md) to repeat or continue it.
+random pieces to repeat. The run starts from heads that are set by hand to copy (`pipeline/copy_init.py`) and then trained like the rest. See [training/README.md](../training/README.md) to repeat or continue it.
 
 ![Loss over tokens](training.png)
 
@@ -124,7 +124,7 @@ Repository questions, first turn, greedy, exactly the expected answer (path and 
 
 {question_table(evaluation['questions'])}
 
-Contexts: short {'250-850'}, medium 850-1,900, long 1,900-3,800 characters of code.
+Contexts: short 250-850, medium 850-1,900, long 1,900-3,800 characters of code.
 
 Fill-in-the-middle, the rest of a line or a whole line, exact match: {middle['all']['exact']:.1%} of {middle['all']['asked']} ({languages}).
 

@@ -100,7 +100,7 @@ def write_gguf(config: Config, params: dict[str, np.ndarray], tokenizer: Path, o
 def write_parent(config: Config, params: dict[str, np.ndarray], out: Path) -> None:
     """The unquantised checkpoint as BF16 safetensors, with its shape beside it."""
     save_file({name: value.astype(ml_dtypes.bfloat16) for name, value in params.items()}, out)
-    config.save(out.with_name("config.json"))
+    config.save(out.with_suffix(".json"))
 
 
 def main() -> None:
