@@ -174,14 +174,33 @@ std::shared_ptr<KvArenaObject> Engine::create_arena(int64_t layers, int64_t kv_h
 
 template <class Args>
 void Engine::run_kernel(const Kernel<Args>& kernel, const Args& args) {
-  pool_.run(kernel.tasks(args), [&](int64_t task, float* scratch) { kernel.run(args, task, scratch); });
+  pool_.run(kernel.tasks(args), [&](int64_t task, float* scratch) {
+    if (!is_cancelled()) kernel.run(args, task, scratch);
+  });
+}
+
+namespace {
+
+// Forgets the flag of a pass however the pass ends.
+struct Forget {
+  const std::atomic<bool>*& flag;
+  ~Forget() { flag = nullptr; }
+};
+
+}  // namespace
+
+bool Engine::is_cancelled() const {
+  return cancel_ != nullptr &&
+         (cancel_->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed));
 }
 
 void Engine::run(Program& program, const CancelFlag& cancel) {
+  cancel_ = cancel.get();
+  const Forget forget{cancel_};
   for (Op& op : program.ops) {
-    if (cancel->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed))
-      throw CancelledError();
     std::visit([this](auto& one) { run_op(one); }, op);
+    // Also after the last one: tasks may have been left out.
+    if (is_cancelled()) throw CancelledError();
   }
 }
 

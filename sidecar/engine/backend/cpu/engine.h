@@ -50,8 +50,8 @@ class Engine {
   // Queues `work` for the dispatcher thread and then calls `done` there with what it threw, if anything.
   void post(std::function<void()> work, std::function<void(std::exception_ptr)> done);
 
-  // Runs the operations in order; throws CancelledError between two of them once `cancel` is set. Dispatcher
-  // only.
+  // Runs the operations in order; throws CancelledError once `cancel` is set, which is looked at before every
+  // task: a product over a chunk of a prompt alone can take half a second on a busy machine. Dispatcher only.
   void run(Program& program, const CancelFlag& cancel);
 
   // Packs with all threads. Dispatcher only.
@@ -73,6 +73,7 @@ class Engine {
   void dispatch();
   template <class Args>
   void run_kernel(const Kernel<Args>& kernel, const Args& args);
+  bool is_cancelled() const;
   void run_op(EmbedOp& op);
   void run_op(const RmsNormArgs& args) { run_kernel(kernels_.rms_norm, args); }
   void run_op(MatmulOp& op);
@@ -93,6 +94,8 @@ class Engine {
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
   Region quantized_, partials_;
   std::atomic<size_t> shared_scratch_{0};
+  // Of the pass in progress, else null. Written by the dispatcher between regions, read by all workers.
+  const std::atomic<bool>* cancel_ = nullptr;
 
   std::mutex mutex_;
   std::condition_variable posted_;
