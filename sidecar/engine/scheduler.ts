@@ -79,9 +79,7 @@ export class Scheduler {
       if (error instanceof PassCancelled) {
         if (sequence.work.signal.aborted) this.#endCancelled(sequence);
         else sequence.interrupted = true;
-      } else if (error instanceof KvFull && this.#waiting.size > 1 && this.#holdsPages(sequence)) {
-        sequence.blocked = true;
-      } else {
+      } else if (!(error instanceof KvFull && this.#makeRoom(sequence))) {
         this.#end(sequence, () => sequence.fail(error));
       }
     } finally {
@@ -90,9 +88,24 @@ export class Scheduler {
     if (sequence.work.signal.aborted && this.#waiting.has(sequence)) this.#endCancelled(sequence);
   }
 
-  /** Whether any other sequence that can run holds pages and will give them back. */
-  #holdsPages(except: Sequence): boolean {
-    return [...this.#waiting].some((s) => s !== except && s.kv !== null && !s.blocked);
+  /**
+   * `sequence` found no page. It waits for a sequence that holds some and can run; where all of those wait too, the least
+   * urgent gives its pages back and reads again later. False if no other sequence holds any.
+   */
+  #makeRoom(sequence: Sequence): boolean {
+    const holders = [...this.#waiting].filter((s) => s !== sequence && s.kv !== null);
+    if (holders.length === 0) return false;
+    if (holders.some((s) => !s.blocked)) {
+      sequence.blocked = true;
+      return true;
+    }
+    const yielding = [sequence, ...holders].reduce((least, s) => (isMoreUrgent(least, s) ? s : least));
+    this.#kv.keep(yielding.kv!, 'passing');
+    yielding.kv!.release();
+    yielding.kv = null;
+    for (const holder of holders) holder.blocked = holder === yielding;
+    sequence.blocked = sequence === yielding;
+    return true;
   }
 
   /** One pass. True when the work is complete. */
@@ -104,7 +117,7 @@ export class Scheduler {
     const end = this.#chunkEnd(sequence, kv.length);
     const position = kv.length;
     const ids = sequence.ids.slice(position, end);
-    const firstLogits = Math.max(position, work.firstLogits);
+    const firstLogits = Math.max(position, sequence.firstLogits);
     const views = kv.prepare(ids.length);
 
     const pass = this.#backend.createPass();
@@ -117,9 +130,10 @@ export class Scheduler {
     if (wasReading) {
       if (work.keepAt.includes(end)) this.#kv.keep(kv, 'lasting');
       else if (end === work.prompt.length) this.#kv.keep(kv, sequence.keepRank);
-      work.onRead(end, sequence.cachedTokens);
+      work.onRead(Math.min(end, work.prompt.length), sequence.cachedTokens ?? 0);
     }
     const next = rows > 0 ? await this.#readLogits(work, firstLogits, end, position) : undefined;
+    sequence.firstLogits = Math.max(firstLogits, end);
     const elapsed = performance.now() - started;
     if (wasReading) sequence.prefillMs += elapsed;
     else sequence.decodeMs += elapsed;
@@ -131,10 +145,10 @@ export class Scheduler {
 
   #begin(sequence: Sequence) {
     const { work } = sequence;
-    const kv = this.#kv.begin(work.prompt, work.firstLogits);
+    const kv = this.#kv.begin(sequence.ids, sequence.firstLogits);
     sequence.kv = kv;
-    sequence.cachedTokens = kv.length;
-    work.onRead(kv.length, kv.length);
+    sequence.cachedTokens ??= kv.length;
+    if (sequence.isReading) work.onRead(kv.length, sequence.cachedTokens);
     return kv;
   }
 

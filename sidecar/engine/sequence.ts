@@ -36,9 +36,12 @@ export interface WorkReport {
 export class Sequence {
   readonly work: Work;
   readonly arrival: number;
-  /** Null until its first turn. */
+  /** Null until its first turn, and while it has given its pages back. */
   kv: KvSequence | null = null;
-  cachedTokens = 0;
+  /** Prompt tokens that were there at its first turn; null before it. */
+  cachedTokens: number | null = null;
+  /** The first token whose logits have not been handed over: it may have to read again what it ran before. */
+  firstLogits: number;
   prefillMs = 0;
   decodeMs = 0;
   /** Waits for KV pages of others. */
@@ -57,6 +60,7 @@ export class Sequence {
     reject: (error: unknown) => void,
   ) {
     this.work = work;
+    this.firstLogits = work.firstLogits;
     this.arrival = arrival;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -86,7 +90,7 @@ export class Sequence {
 
   finish(cancelled: boolean): void {
     const { cachedTokens, prefillMs, decodeMs } = this;
-    this.#resolve({ cancelled, cachedTokens, prefillMs, decodeMs });
+    this.#resolve({ cancelled, cachedTokens: cachedTokens ?? 0, prefillMs, decodeMs });
   }
 
   fail(error: unknown): void {

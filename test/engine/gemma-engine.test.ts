@@ -113,6 +113,42 @@ describe('cache', () => {
   });
 });
 
+describe('requests that together need more KV memory than there is', () => {
+  for (const priorities of [
+    ['chat', 'completion'],
+    ['completion', 'chat'],
+    ['chat', 'chat', 'background'],
+  ] as const) {
+    test(`${priorities.join(', ')}: each gets the answer it would get alone`, async () => {
+      const prompts = priorities.map((_, i) => randomIds(440, 40 + i));
+      const maxTokens = 72;
+      const alone = await Promise.all(
+        prompts.map((prompt) =>
+          withEngine({ contextLength: 512 }, (engine) => run(engine, prompt, { maxTokens })),
+        ),
+      );
+      await withEngine({ contextLength: 512, chunk: 64 }, async (engine) => {
+        // Each begins in the middle of the one before.
+        const started: Promise<Run>[] = [];
+        const start = (i: number): void => {
+          let tokens = 0;
+          started[i] = run(engine, prompts[i]!, { maxTokens, priority: priorities[i]! }, (event) => {
+            if (event.kind === 'token') tokens++;
+            const isHalfway = event.kind === 'prefill' ? event.done >= 128 : tokens === 20;
+            if (isHalfway && i + 1 < prompts.length && started[i + 1] === undefined) start(i + 1);
+          });
+        };
+        start(0);
+        for (let i = 0; i < prompts.length; i++) {
+          const { ids, end } = await started[i]!;
+          assert.deepEqual(ids, alone[i]!.ids, `request ${i}`);
+          assert.equal(end.generatedTokens, ids.length);
+        }
+      });
+    });
+  }
+});
+
 describe('requests', () => {
   test('the events of a request come in order and end once', async () => {
     await withEngine({}, async (engine) => {
