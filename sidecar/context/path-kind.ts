@@ -33,19 +33,7 @@ const KINDS: readonly Kind[] = [
   {
     paths: /\.(json|jsonc|ya?ml|toml|ini|cfg|csv|tsv|svg|xml|html?|lock|editorconfig)$|(^|\/)\.[^/]+$/i,
     weight: 0.5,
-    words: [
-      'json',
-      'yaml',
-      'toml',
-      'xml',
-      'html',
-      'svg',
-      'config',
-      'configuration',
-      'setting',
-      'dependency',
-      'package',
-    ],
+    words: ['config', 'configuration', 'setting', 'dependency', 'version', 'script'],
   },
 ].map((kind) => ({ ...kind, words: kind.words.map(stem) }));
 

@@ -7,7 +7,7 @@ import { inSlices, type SourceFile } from './files.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { pathWeight } from './path-kind.ts';
 import { queryOf } from './question.ts';
-import { passageOf, scorePassages } from './relevance.ts';
+import { type Passage, passageOf, scorePassages } from './relevance.ts';
 
 export interface Selection {
   readonly files: readonly PackedFile[];
@@ -91,14 +91,18 @@ async function rankedParts(
     .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex)
     .slice(0, FILES_CUT);
   const tokens = Math.min(LARGEST_PART, Math.max(SMALLEST_PART, Math.floor(request.budget / PARTS_AIMED_AT)));
-  const parts = candidates.flatMap((candidate) =>
-    chunksOf(candidate.file.text, tokens * CHARACTERS_PER_TOKEN).map((chunk) => ({ ...candidate, chunk })),
-  );
-  const scores = scorePassages(
-    parts.map(({ file, chunk }) => passageOf(file.path, chunk.text)),
-    query,
-  );
-  const own = parts.map(({ weight, score }, i) => weight * scores[i]! + FILE_SHARE * score);
+  const parts: { file: SourceFile; fileIndex: number; weight: number; fileScore: number; chunk: Chunk }[] =
+    [];
+  const passages: Passage[] = [];
+  const cut = ({ score: fileScore, ...candidate }: (typeof candidates)[number]) => {
+    for (const chunk of chunksOf(candidate.file.text, tokens * CHARACTERS_PER_TOKEN)) {
+      parts.push({ ...candidate, fileScore, chunk });
+      passages.push(passageOf(candidate.file.path, chunk.text));
+    }
+  };
+  await inSlices(candidates, cut, request.signal);
+  const scores = scorePassages(passages, query);
+  const own = parts.map(({ weight, fileScore }, i) => weight * scores[i]! + FILE_SHARE * fileScore);
   const scored = parts
     .map(({ file, fileIndex, chunk }, i): Part => {
       const before = parts[i - 1]?.file === file ? own[i - 1]! : 0;
