@@ -1,5 +1,6 @@
 /** What stands around the cursor, as token ids: fill-in-the-middle where the vocabulary has the pieces, else the text before. */
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
+import { fileBlock, type PromptFile } from './file-block.ts';
 
 export interface CompletionPrompt {
   readonly ids: Uint32Array;
@@ -8,12 +9,19 @@ export interface CompletionPrompt {
   readonly seesSuffix: boolean;
 }
 
-/** Cuts far text on whole lines so that at most `budget` ids are produced; what is near the cursor matters most. */
+/** Share of the budget that parts of other files may take. */
+const CONTEXT_SHARE = 1 / 4;
+
+/**
+ * Cuts far text on whole lines so that at most `budget` ids are produced; what is near the cursor matters most. Parts of
+ * other files, best first, go before it as far as they fit, where there are pieces to tell them apart.
+ */
 export function completionPrompt(
   tokenizer: Tokenizer,
   prefix: string,
   suffix: string,
   budget: number,
+  files: readonly PromptFile[] = [],
 ): CompletionPrompt {
   const { bos, eos, endOfTurn, fim } = tokenizer.special;
   if (fim === null) {
@@ -23,14 +31,24 @@ export function completionPrompt(
       seesSuffix: false,
     };
   }
-  const room = budget - 4;
+  const context = encodeFiles(tokenizer, files, Math.floor(budget * CONTEXT_SHARE));
+  const room = budget - 4 - context.length;
   const after = encodeHead(tokenizer, suffix, Math.floor(room / 4));
   const before = encodeTail(tokenizer, prefix, room - after.length);
   return {
-    ids: Uint32Array.from([bos, fim.prefix, ...before, fim.suffix, ...after, fim.middle]),
+    ids: Uint32Array.from([bos, ...context, fim.prefix, ...before, fim.suffix, ...after, fim.middle]),
     stopIds: [eos, endOfTurn, fim.prefix, fim.suffix, fim.middle],
     seesSuffix: true,
   };
+}
+
+function encodeFiles(tokenizer: Tokenizer, files: readonly PromptFile[], budget: number): number[] {
+  const ids: number[] = [];
+  for (const file of files) {
+    const block = tokenizer.encode(`${fileBlock(file)}\n\n`);
+    if (ids.length + block.length <= budget) ids.push(...block);
+  }
+  return ids;
 }
 
 /** Longest run of whole lines at the end of `text` that fits; a single line too long keeps its last ids. */

@@ -5,6 +5,8 @@ import type {
   InlineCompletionItem,
   InlineCompletionParams,
 } from 'vscode-languageserver/node';
+import { leftOutByName } from '../context/belongs.ts';
+import type { PromptFile } from '../prompt/file-block.ts';
 import { CompletionSession } from '../session/completion-session.ts';
 import type { Feature } from './feature.ts';
 import type { ServerContext } from './server-context.ts';
@@ -50,6 +52,7 @@ export class CompletionFeature implements Feature {
         {
           prefix: text.slice(Math.max(0, offset - MAX_PREFIX), offset),
           suffix: text.slice(offset, offset + MAX_SUFFIX),
+          others: this.others(textDocument.uri),
         },
         abort.signal,
       );
@@ -60,5 +63,16 @@ export class CompletionFeature implements Feature {
     } finally {
       cancellation.dispose();
     }
+  }
+
+  /** Only what belongs to the workspace, and only where it may be read. */
+  private others(uri: string): readonly PromptFile[] {
+    const { documents, workspace } = this.context;
+    if (!workspace.trusted) return [];
+    return documents.except(uri).flatMap((document) => {
+      const path = workspace.relative(document.uri);
+      if (path === undefined || leftOutByName(path, 0) !== null) return [];
+      return [{ path, text: document.getText().replace(/\r\n?/g, '\n') }];
+    });
   }
 }

@@ -31,6 +31,11 @@ export class Documents implements Feature {
     return this.open.get(uri);
   }
 
+  /** Every open document but this one. */
+  except(uri: string): readonly TextDocument[] {
+    return this.open.all().filter((document) => document.uri !== uri);
+  }
+
   /** Text of open documents that are not saved, by URI. */
   unsaved(): { readonly uri: string; readonly text: string }[] {
     return [...this.dirty].flatMap((uri) => {

@@ -3,12 +3,16 @@
 import { visibleText } from '../chat/visible-text.ts';
 import type { Engine } from '../engine/engine.ts';
 import { completionPrompt } from '../prompt/completion-prompt.ts';
+import type { PromptFile } from '../prompt/file-block.ts';
 import type { ModelHost } from './model-host.ts';
+import { relatedParts } from './related-parts.ts';
 import { trimCompletion } from './trim-completion.ts';
 
 export interface CompletionQuestion {
   readonly prefix: string;
   readonly suffix: string;
+  /** Other open documents. */
+  readonly others?: readonly PromptFile[];
 }
 
 /** A pause in typing shorter than this asks for nothing. */
@@ -69,11 +73,11 @@ export class CompletionSession {
 /** The whole completion at once, as the command line and the editor show it. */
 export async function complete(
   engine: Engine,
-  { prefix, suffix }: CompletionQuestion,
+  { prefix, suffix, others = [] }: CompletionQuestion,
   signal?: AbortSignal,
 ): Promise<string> {
   const budget = Math.min(PROMPT_TOKENS, engine.contextLength - MAX_TOKENS);
-  const prompt = completionPrompt(engine.tokenizer, prefix, suffix, budget);
+  const prompt = completionPrompt(engine.tokenizer, prefix, suffix, budget, relatedParts(prefix, others));
   const decoder = engine.tokenizer.decoder();
   const stop = new AbortController();
   let text = '';

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { completionPrompt } from '../../sidecar/prompt/completion-prompt.ts';
 import { ByteTokenizer } from '../support/scripted-engine.ts';
@@ -35,4 +36,36 @@ test('far text is cut on whole lines and the budget holds', () => {
   }
   const { ids } = completionPrompt(new ByteTokenizer(), prefix, '', 40);
   assert.match(new ByteTokenizer().decode(ids), /^<bos>line \d+\n(line \d+\n)*line 499\n$/);
+});
+
+interface FormCase {
+  readonly name: string;
+  readonly files: readonly { readonly path: string; readonly text: string }[];
+  readonly prefix: string;
+  readonly suffix: string;
+  readonly prompt: string;
+}
+
+test('the form is the one the built-in model was trained on', () => {
+  const file = new URL('../fixtures/prompt-form.json', import.meta.url);
+  const { complete } = JSON.parse(readFileSync(file, 'utf8')) as { readonly complete: readonly FormCase[] };
+  assert.ok(complete.length >= 2);
+  const pieces = new Map([
+    [256, '<bos>'],
+    [262, '<|fim_prefix|>'],
+    [263, '<|fim_suffix|>'],
+    [264, '<|fim_middle|>'],
+  ]);
+  for (const { name, files, prefix, suffix, prompt } of complete) {
+    const { ids } = completionPrompt(new FimTokenizer(), prefix, suffix, 4096, files);
+    assert.equal(Array.from(ids, (id) => pieces.get(id) ?? String.fromCharCode(id)).join(''), prompt, name);
+  }
+});
+
+test('parts of other files take at most a quarter, best first, and none where they could not be told apart', () => {
+  const files = ['near', 'far'].map((path) => ({ path, text: 'x'.repeat(60) }));
+  const text = new FimTokenizer().decode(completionPrompt(new FimTokenizer(), 'ab', 'cd', 400, files).ids);
+  assert.ok(text.includes('=== near') && !text.includes('=== far'));
+  const plain = completionPrompt(new ByteTokenizer(), 'ab', 'cd', 400, files);
+  assert.deepEqual([...plain.ids], [256, 97, 98]);
 });
