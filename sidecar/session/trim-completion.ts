@@ -1,6 +1,9 @@
 /** What of a model's continuation is worth showing at the cursor: one line, or the block that the line opens. */
 
 const MAX_LINES = 12;
+/** Where the next line with text is looked for, and how long it is at least to be more than a closing bracket. */
+const NEXT_LINES = 4;
+const TELLING = 4;
 
 export interface Trimmed {
   readonly text: string;
@@ -17,7 +20,7 @@ export function trimCompletion(raw: string, prefix: string, suffix: string): Tri
   // The editor has closed the bracket already.
   const insideBrackets = /[{([]\s*$/.test(before) && /^\s*[})\]]/.test(after);
   if (insideBrackets && lines.length > 1 && lines[0]!.trim() === '') return bodyInside(lines, before);
-  const end = multiline ? blockEnd(lines, indentation(before)) : 1;
+  const end = multiline ? Math.min(blockEnd(lines, indentation(before)), repeatedFrom(lines, suffix)) : 1;
   const text = withoutOverlap(lines.slice(0, end).join('\n').trimEnd(), after);
   return { text, complete: lines.length > end };
 }
@@ -32,6 +35,20 @@ function blockEnd(lines: readonly string[], indent: number): number {
     if (i < lines.length - 1 && indentation(line) === indent && /^\s*[})\]]/.test(line)) return i + 1;
   }
   return lines.length;
+}
+
+/** Index of the first line, after the cursor's own, that already stands next in the file; past the end if none does. */
+function repeatedFrom(lines: readonly string[], suffix: string): number {
+  const next = suffix
+    .split(/\r?\n/, NEXT_LINES)
+    .slice(1)
+    .find((line) => line.trim().length >= TELLING);
+  if (next === undefined) return lines.length;
+  // The last line may still be growing into something else.
+  const found = lines.findIndex(
+    (line, i) => i > 0 && i < lines.length - 1 && line.trimEnd() === next.trimEnd(),
+  );
+  return found < 0 ? lines.length : found;
 }
 
 /** The lines that a bracket opened by `before` holds, and the line feed after which its closing one stands. */

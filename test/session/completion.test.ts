@@ -25,6 +25,12 @@ test('what stands after the cursor is not repeated', () => {
   assert.equal(trim('a, b);', 'call(', ');\nnext'), 'a, b');
 });
 
+test('lines that already stand next in the file are not written again', () => {
+  const suffix = '\n  return total;\n}\n';
+  assert.equal(trim('  total += 1;\n  return total;\n}\n', 'f() {\n  ', suffix), '  total += 1;');
+  assert.equal(trim('  a();\n  b();\n', 'f() {\n  ', suffix), '  a();\n  b();');
+});
+
 test('between brackets that the editor closed, the lines of the block without its end', () => {
   assert.equal(trim('\n  return a;\n}\n\nmore', 'function f(a) {', '}\n'), '\n  return a;\n');
   assert.equal(trim('\n    a: 1,\n  };\n  next', '  const o = {', '};'), '\n    a: 1,\n  ');
