@@ -84,6 +84,7 @@ export class GemmaChat extends LitElement {
         <div class="bottom">
           <p class="notice" role="status" ?hidden=${this.notice === ''}>${this.notice}</p>
           ${standingCard(state)} ${workspaceCard(state.workspace)}
+          ${builtInNote(state)}
           <gemma-composer
             .busy=${isBusy(state)}
             .placeholder=${state.workspace.folder === null || !state.workspace.trusted ? 'Ask Gemma' : 'Ask about this repository'}
@@ -295,6 +296,12 @@ export class GemmaChat extends LitElement {
         font-size: 0.85em;
       }
 
+      .built-in {
+        margin: 0 2px 6px;
+        font-size: 0.85em;
+        line-height: 1.4;
+      }
+
       .bottom {
         width: 100%;
         max-width: 932px;
@@ -344,6 +351,15 @@ function workspaceCard(workspace: Workspace): TemplateResult | typeof nothing {
     fixes: ['manage-trust'],
   };
   return html`<gemma-failure-card tone="info" .failure=${failure}></gemma-failure-card>`;
+}
+
+/** The built-in model shows the product on a fresh machine; nobody should take its answers for a real Gemma's. */
+function builtInNote({ status }: ChatState): TemplateResult | typeof nothing {
+  if (status?.model?.builtIn !== true) return nothing;
+  return html`<p class="built-in quiet" data-testid="built-in-note">
+    This small built-in model only shows how the product works; its answers are often wrong.
+    <button type="button" class="link" @click=${() => void send({ type: 'fix', action: 'choose-model' }).catch(() => {})}>Choose a Gemma 3 file</button>
+  </p>`;
 }
 
 /** Files that belong to the repository but did not fit are never dropped without a word. */

@@ -152,6 +152,25 @@ describe('the chat page', { skip }, () => {
     });
   });
 
+  it('says what the built-in model is worth, and offers a real one', async () => {
+    const model = {
+      name: 'Built-in',
+      path: '/models/built-in.gguf',
+      builtIn: true,
+      parameters: 3.4e6,
+      fileBytes: 2.4e6,
+      contextLength: 2048,
+      quantisation: 'Q4_0',
+    };
+    await page.receive({ type: 'state', state: { ...READY, status: { state: 'ready', model } } });
+    assert.match((await page.get('built-in-note').textContent()) ?? '', /answers are often wrong/);
+    await page.page.getByRole('button', { name: 'Choose a Gemma 3 file' }).click();
+    assert.deepEqual(await page.requests(), [{ type: 'fix', action: 'choose-model' }]);
+    const real = { ...model, builtIn: false };
+    await page.receive({ type: 'state', state: { ...READY, status: { state: 'ready', model: real } } });
+    assert.equal(await page.get('built-in-note').count(), 0);
+  });
+
   it('opens the meter to numbers and to the files left out', async () => {
     const tokenUse = { contextLength: 8192, repository: 4000, conversation: 96, reserved: 1024 };
     const promptUse = {
