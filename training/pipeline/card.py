@@ -112,6 +112,7 @@ random pieces to repeat. The run starts from heads that are set by hand to copy 
 
 The steps at 1.5 M tokens are changes of the mixture, not of the model: the random repeats, which are easy, left "context", and plain
 text, which is hard, moved from "answers" to "context" (its weight fell from 1 to 0.4).
+The first 41 minutes ran a whole schedule, rounding included; the run then went on from its checkpoint with a schedule of 66.
 
 ## Figures
 
