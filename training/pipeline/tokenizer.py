@@ -73,6 +73,8 @@ def train(corpus: Path, out: Path, vocabulary_size: int, limit: int) -> None:
     model = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
     add_runs(model)
     add_spaced_pieces(model, spaced, vocabulary_size)
+    # The trainer notes where its input stood, which is nobody's business and differs from machine to machine.
+    model.trainer_spec.ClearField("input")
     out.write_bytes(model.SerializeToString())
 
 
