@@ -153,7 +153,8 @@ export class ChatSession {
     const forTurns = question.repository ? Math.max(last, Math.floor(room / 2)) : room;
     const { first } = fitTurns(perTurn, forTurns);
     const kept = turns.slice(first);
-    const notes = first > 0 ? [droppedNote(first)] : [];
+    // What was adjusted at load (a lowered context) is said once, with the first answer of a conversation.
+    const notes = [...(turns.length === 1 ? engine.notes : []), ...(first > 0 ? [droppedNote(first)] : [])];
     const conversation = sum(chat.countTurns(kept, question.repository !== null));
     if (conversation > room) {
       throw new ContextFullError('The question takes', conversation, room, 'Shorten it or attach less.');

@@ -65,6 +65,20 @@ test('with little room the conversation goes first and the files get the rest; a
   );
 });
 
+test('what was adjusted when the model was loaded is said with the first answer, and not again', async () => {
+  const note = 'Lowered the context to 4096 tokens.';
+  const { sink } = await session({});
+  const host = new ModelHost(async () =>
+    Object.assign(scriptedEngine({ answer: () => 'Yes.' }), { notes: [note] }),
+  );
+  await host.select('m', {});
+  const chat = new ChatSession(host);
+  const first = await chat.ask({ turns: [user('a?')], repository: null }, sink, never);
+  assert.deepEqual(first.notes, [note]);
+  const turns = [user('a?'), model('Yes.'), user('b?')];
+  assert.deepEqual((await chat.ask({ turns, repository: null }, sink, never)).notes, []);
+});
+
 test('a question without an answer is joined with the next', async () => {
   let prompt = '';
   const { chat, sink } = await session({
