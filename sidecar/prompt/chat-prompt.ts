@@ -9,6 +9,7 @@
  */
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { fileBlock, type PromptFile } from './file-block.ts';
+import { type IndexFact, indexBlock } from './index-block.ts';
 
 export const RULES = 'Answer questions about this repository. Cite files as path:line.';
 
@@ -17,6 +18,8 @@ export interface PromptTurn {
   readonly text: string;
   /** Files or selections attached to this question. */
   readonly attachments?: readonly PromptFile[];
+  /** What the symbol index has on names in this question. */
+  readonly index?: readonly IndexFact[];
   /** The ids the model itself produced for `text`, so that its KV is found again. */
   readonly ids?: ArrayLike<number>;
 }
@@ -73,6 +76,7 @@ export function encodeFile(tokenizer: Tokenizer, file: PromptFile): Uint32Array 
 function question(turn: PromptTurn, inRepository: boolean): string {
   const text = turn.text.replace(/\r\n?/g, '\n').trim();
   const blocks = (turn.attachments ?? []).map(fileBlock);
+  if (turn.index && turn.index.length > 0) blocks.push(indexBlock(turn.index));
   if (blocks.length === 0 && !inRepository) return text;
   return [...blocks, `Question: ${text}`].join('\n\n');
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chatPrompt } from '../../sidecar/prompt/chat-prompt.ts';
 import { fileBlock, numberLines } from '../../sidecar/prompt/file-block.ts';
+import type { IndexFact } from '../../sidecar/prompt/index-block.ts';
 import form from '../fixtures/prompt-form.json' with { type: 'json' };
 import { ByteTokenizer } from '../support/scripted-engine.ts';
 
@@ -112,15 +113,24 @@ test('hostile white space costs linear time', () => {
   assert.equal(numberLines(text).length, 400_000 + '1| a'.length + '400001| b'.length);
 });
 
+interface ChatCase {
+  readonly name: string;
+  readonly files: readonly { readonly path: string; readonly text: string; readonly firstLine: number }[];
+  readonly turns: readonly (readonly [asked: string, answered: string, index: readonly IndexFact[]])[];
+  readonly question: string;
+  readonly index: readonly IndexFact[];
+  readonly prompt: string;
+}
+
 /** The fixture is written by training/, so that the built-in model is asked in the form it was trained on. */
-for (const { name, files, turns, question, prompt } of form.chat) {
+for (const { name, files, turns, question, index, prompt } of form.chat as unknown as readonly ChatCase[]) {
   test(`the form is the one the built-in model was trained on: ${name}`, () => {
     const conversation = [
-      ...turns.flatMap(([asked, answered]) => [
-        { role: 'user' as const, text: asked! },
-        { role: 'model' as const, text: answered! },
+      ...turns.flatMap(([asked, answered, facts]) => [
+        { role: 'user' as const, text: asked, index: facts },
+        { role: 'model' as const, text: answered },
       ]),
-      { role: 'user' as const, text: question },
+      { role: 'user' as const, text: question, index },
     ];
     const shown = files.map(({ path, text, firstLine }) => ({
       path,

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.index_block import IndexFact, index_block
+
 FIXTURE = Path(__file__).resolve().parent.parent.parent / "test" / "fixtures" / "prompt-form.json"
 RULES = "Answer questions about this repository. Cite files as path:line."
 NUMBER_EVERY = 10
@@ -45,29 +47,44 @@ def file_block(file: SourceFile) -> str:
     return f"=== {file.path}\n{body}\n"
 
 
-def first_turn(files: Sequence[SourceFile], question: str) -> str:
+def question_part(question: str, facts: Sequence[IndexFact] = ()) -> str:
+    """What is asked in a repository, after the facts about what it names."""
+    block = index_block(facts)
+    return f"{block}\n\nQuestion: {question}" if block else f"Question: {question}"
+
+
+def first_turn(files: Sequence[SourceFile], question: str, facts: Sequence[IndexFact] = ()) -> str:
     """Body of the first user turn; only the question where there is no repository."""
     if not files:
-        return question
+        return question_part(question, facts) if facts else question
     blocks = "\n".join(map(file_block, files))
-    return f"{RULES}\n\n{blocks}\nQuestion: {question}"
+    return f"{RULES}\n\n{blocks}\n{question_part(question, facts)}"
 
 
-def later_turn(question: str, repository: bool = True) -> str:
-    return f"Question: {question}" if repository else question
+def later_turn(question: str, repository: bool = True, facts: Sequence[IndexFact] = ()) -> str:
+    return question_part(question, facts) if repository or facts else question
 
 
 def user_turn(body: str) -> str:
     return f"<start_of_turn>user\n{body}<end_of_turn>\n<start_of_turn>model\n"
 
 
-def conversation(files: Sequence[SourceFile], turns: Sequence[tuple[str, str]], question: str) -> str:
+class Turn(NamedTuple):
+    """An answered question, with the facts that stood before it."""
+
+    asked: str
+    answered: str
+    facts: Sequence[IndexFact] = ()
+
+
+def conversation(files: Sequence[SourceFile], turns: Sequence[Turn], question: str, facts: Sequence[IndexFact] = ()) -> str:
     """The exact prompt text, `<bos>` included, for `question` after the answered `turns`."""
     text = "<bos>"
-    for index, (asked, answered) in enumerate([*turns, (question, None)]):
-        text += user_turn(first_turn(files, asked) if index == 0 else later_turn(asked, bool(files)))
-        if answered is not None:
-            text += f"{answered}<end_of_turn>\n"
+    for index, turn in enumerate([*turns, Turn(question, "", facts)]):
+        body = first_turn(files, turn.asked, turn.facts) if index == 0 else later_turn(turn.asked, bool(files), turn.facts)
+        text += user_turn(body)
+        if index < len(turns):
+            text += f"{turn.answered}<end_of_turn>\n"
     return text
 
 
@@ -77,6 +94,21 @@ def fill_in_middle(files: Sequence[SourceFile], prefix: str, suffix: str) -> str
     return f"<bos>{context}<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>"
 
 
+class ChatCase(NamedTuple):
+    """A conversation of the fixture."""
+
+    name: str
+    files: Sequence[SourceFile]
+    turns: Sequence[Turn]
+    question: str
+    facts: Sequence[IndexFact] = ()
+
+    def rendered(self) -> dict[str, object]:
+        return {"name": self.name, "files": [{"path": f.path, "text": f.text, "firstLine": f.first_line} for f in self.files],
+                "turns": [[turn.asked, turn.answered, [fact._asdict() for fact in turn.facts]] for turn in self.turns], "question": self.question,
+                "index": [fact._asdict() for fact in self.facts], "prompt": conversation(self.files, self.turns, self.question, self.facts)}
+
+
 def fixture_cases() -> list[dict[str, object]]:
     files = [
         SourceFile("src/a.ts", "export function add(a: number, b: number): number {\n  return a + b;\n}\n\nexport function sub(a: number, b: number): number {\n  return a - b;\n}\n"),
@@ -84,18 +116,29 @@ def fixture_cases() -> list[dict[str, object]]:
     ]
     long_file = SourceFile("lib/table.py", "# Squares.\n\nTABLE = {\n" + "".join(f"    {n}: {n * n},\n" for n in range(25)) + "}\n\n\n@cache\ndef square(n):\n    return TABLE[n]\n")
     odd = SourceFile("docs/read me.md", "# Title\n\n  \n<b>indented</b>\n\ttab\n    \u00e9t\u00e9 \u6f22\u5b57\n9 digits first\n_name\n#tag\n@at\n$dollar\n")
+    where = "Where is `add` defined?"
+    definition = IndexFact("add", "defined", "src/a.ts", 1, "export function add(a: number, b: number): number {")
+    many = [IndexFact("add", kind, f"src/f{n:02}.ts", n + 1, f"import {{ add }} from './{n}';") for kind in ("imported", "defined") for n in reversed(range(6))]
+    held = [IndexFact("src/a.ts", "holds", "src/a.ts", n + 1, f"const a{n} = {n};") for n in range(60)]
+    hostile = IndexFact("a\nb", "defined", "a\nb.ts", 2, "x\u0007 \t y\n" + "\u00e9" * 170)
+    index = [definition, IndexFact("add", "says", "src/a.ts", 1, "Adds two numbers."), IndexFact("node:fs", "imported", "src/c.ts", 2, "import fs from 'node:fs';"),
+             IndexFact("src/a.ts", "holds", "src/a.ts", 5, "export class Sum {"), IndexFact("gone", "nowhere")]
+    crowd = [IndexFact(f"k{key}", "defined", "a.py", line + 1, "pass") for key in range(8) for line in range(7)]
     cases = [
-        {"name": "two files, first turn", "files": files, "turns": [], "question": "Where is `add` defined?"},
-        {"name": "later turn", "files": files[:1], "turns": [["Where is `add` defined?", "`add` is defined in src/a.ts:1."]], "question": "What does `sub` take?"},
-        {"name": "numbers every ten lines", "files": [long_file], "turns": [], "question": "List the functions in lib/table.py."},
-        {"name": "odd lines", "files": [odd, SourceFile("empty.txt", ""), SourceFile("blank.txt", "\n\n"), SourceFile("one.txt", "x")], "turns": [], "question": "What is in empty.txt?"},
-        {"name": "excerpt that begins at line 40", "files": [SourceFile("src/a.go", "func Add(a, b int) int {\n\treturn a + b\n}\n", 40)], "turns": [], "question": "Where is `Add` defined?"},
-        {"name": "no repository", "files": [], "turns": [["Hello", "Hello!"]], "question": "What can you do?"},
+        ChatCase("two files, first turn", files, [], where),
+        ChatCase("later turn", files[:1], [Turn(where, "`add` is defined in src/a.ts:1.")], "What does `sub` take?"),
+        ChatCase("numbers every ten lines", [long_file], [], "List the functions in lib/table.py."),
+        ChatCase("odd lines", [odd, SourceFile("empty.txt", ""), SourceFile("blank.txt", "\n\n"), SourceFile("one.txt", "x")], [], "What is in empty.txt?"),
+        ChatCase("excerpt that begins at line 40", [SourceFile("src/a.go", "func Add(a, b int) int {\n\treturn a + b\n}\n", 40)], [], "Where is `Add` defined?"),
+        ChatCase("no repository", [], [Turn("Hello", "Hello!")], "What can you do?"),
+        ChatCase("facts of the index, also in a later turn", files[:1], [Turn(where, "`add` is defined in src/a.ts:1.", [definition])], "Where are they?", index),
+        ChatCase("facts are ordered and cut, and what is cut is said", files[:1], [], where, many),
+        ChatCase("a file that holds much", files[:1], [], "What is in src/a.ts?", [*held, definition]),
+        ChatCase("many names", files[:1], [], "Where are they?", crowd),
+        ChatCase("facts cannot forge lines", files[:1], [], "Where?", [hostile]),
+        ChatCase("facts without files", [], [], where, [definition]),
     ]
-    rendered: list[dict[str, object]] = []
-    for case in cases:
-        prompt = conversation(case["files"], [(a, b) for a, b in case["turns"]], case["question"])
-        rendered.append({**case, "files": [{"path": f.path, "text": f.text, "firstLine": f.first_line} for f in case["files"]], "prompt": prompt})
+    rendered = [case.rendered() for case in cases]
     completion = {"name": "completion", "files": [{"path": f.path, "text": f.text, "firstLine": f.first_line} for f in files[:1]],
                   "prefix": "const x = ", "suffix": ";\n", "prompt": fill_in_middle(files[:1], "const x = ", ";\n")}
     bare = {"name": "completion without context", "files": [], "prefix": "def f(", "suffix": "):\n", "prompt": fill_in_middle([], "def f(", "):\n")}

@@ -1,0 +1,97 @@
+/**
+ * What the symbol index knows about the names in a question, as lines before it: where each is defined, what its comment
+ * says, what a named file holds, who imports it. Facts stand next to the question, so that a model answers about places
+ * without having to find them far above, also in files that did not fit. The form is shared to the byte with
+ * training/pipeline/index_block.py.
+ */
+
+/** Order of the lines of one key. */
+const KINDS = ['defined', 'says', 'holds', 'imported'] as const;
+
+export interface IndexPlace {
+  /** What the question named. */
+  readonly key: string;
+  readonly kind: (typeof KINDS)[number];
+  /** As the prompt shows it. */
+  readonly path: string;
+  /** 1-based. */
+  readonly line: number;
+  /** The source line, or the sentence of a comment. */
+  readonly text: string;
+}
+
+/** The question names it as code, and the repository has no such definition, import or file. */
+export interface IndexGap {
+  readonly key: string;
+  readonly kind: 'nowhere';
+}
+
+export type IndexFact = IndexPlace | IndexGap;
+
+const MOST_LINES = 40;
+const MOST_LINES_OF_KEY = 8;
+const MOST_LINES_OF_FILE = 24;
+const LONGEST_TEXT = 160;
+
+/** `Index:` and its lines, keys in order of appearance; empty without facts. No line feed at the end. */
+export function indexBlock(facts: readonly IndexFact[]): string {
+  if (facts.length === 0) return '';
+  const groups = new Map<string, IndexFact[]>();
+  for (const fact of facts) {
+    const key = oneLine(fact.key);
+    const group = groups.get(key);
+    if (group) group.push(fact);
+    else groups.set(key, [fact]);
+  }
+  const lines: string[] = [];
+  let unsaid = 0;
+  for (const [key, of] of groups) {
+    if (lines.length >= MOST_LINES) {
+      unsaid += of.length;
+      continue;
+    }
+    const places = of.filter((fact) => fact.kind !== 'nowhere');
+    if (places.length < of.length) lines.push(`\`${key}\` nowhere`);
+    else lines.push(...linesOfKey(key, places, MOST_LINES - lines.length));
+  }
+  if (unsaid > 0) lines.push(`… ${unsaid} more`);
+  return ['Index:', ...lines].join('\n');
+}
+
+/** At most `room` lines of facts, and one for each kind that was cut. */
+function linesOfKey(key: string, facts: readonly IndexPlace[], room: number): string[] {
+  const lines: string[] = [];
+  let left = room;
+  let leftOutsideFile = MOST_LINES_OF_KEY;
+  for (const kind of KINDS) {
+    const places = facts.filter((fact) => fact.kind === kind).sort(byPlace);
+    const count = Math.min(places.length, left, kind === 'holds' ? MOST_LINES_OF_FILE : leftOutsideFile);
+    left -= count;
+    if (kind !== 'holds') leftOutsideFile -= count;
+    for (const { path, line, text } of places.slice(0, count)) {
+      lines.push(`\`${key}\` ${kind} ${oneLine(path)}:${line}| ${shortened(oneLine(text))}`);
+    }
+    if (places.length > count) lines.push(`\`${key}\` ${kind} … ${places.length - count} more`);
+  }
+  return lines;
+}
+
+function byPlace(a: IndexPlace, b: IndexPlace): number {
+  if (a.path !== b.path) return a.path < b.path ? -1 : 1;
+  return a.line - b.line;
+}
+
+/** Line feeds and other control characters could pass for lines of the prompt. */
+function oneLine(text: string): string {
+  return text
+    .replace(/[\t\n\v\f\r ]+/g, ' ')
+    .trim()
+    .replace(/\p{Cc}/gu, '\ufffd');
+}
+
+function shortened(text: string): string {
+  const characters = Array.from(text);
+  return characters.length <= LONGEST_TEXT
+    ? text
+    : `${characters.slice(0, LONGEST_TEXT).join('').trimEnd()} …`;
+}
