@@ -8,6 +8,12 @@ export const ErrorCode = {
   Memory: -31003,
   /** The workspace cannot be read. */
   Workspace: -31004,
+  /** The model has no image tower, or the projector file does not belong to it. */
+  NoImageTower: -31005,
+  /** The image cannot be decoded, or is too large. */
+  Image: -31006,
+  /** An image of the conversation is no longer at hand: attach it again. */
+  ImageUnknown: -31007,
   /** A fault of ours. */
   Internal: -31099,
 } as const;
@@ -19,4 +25,7 @@ export const SHOWN_TO_PERSON: ReadonlySet<number> = new Set<number>([
   ErrorCode.ContextFull,
   ErrorCode.Memory,
   ErrorCode.Workspace,
+  ErrorCode.NoImageTower,
+  ErrorCode.Image,
+  ErrorCode.ImageUnknown,
 ]);

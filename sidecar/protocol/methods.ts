@@ -2,8 +2,8 @@
  * Every message of ours between editor and sidecar, on one screen. Standard LSP methods (initialize,
  * textDocument/inlineCompletion, didOpen, ...) keep their own types. ARCHITECTURE.md documents this file.
  *
- *   editor -> sidecar   requests       gemma/chat  gemma/status  gemma/models  gemma/selectModel
- *   sidecar -> editor   notifications  gemma/chatProgress  gemma/chatDelta  gemma/statusChanged
+ *   editor -> sidecar   requests       gemma/chat  gemma/encodeImage  gemma/status  gemma/models  gemma/selectModel
+ *   sidecar -> editor   notifications  gemma/chatProgress  gemma/chatDelta  gemma/imageProgress  gemma/statusChanged
  *
  * A chat is cancelled with LSP's own $/cancelRequest; its result then has `stopReason: 'cancelled'`.
  */
@@ -23,6 +23,8 @@ export interface NotificationMethod<_Params> {
 export interface InitializationOptions {
   /** GGUF file; absent means the built-in model. */
   readonly modelPath?: string;
+  /** The image tower, where it is a GGUF file of its own (mmproj); absent means one in, or beside, the model file. */
+  readonly mmprojPath?: string;
   /** Context length in tokens; absent means what the model supports and memory allows. */
   readonly contextLength?: number;
   readonly threads?: number;
@@ -38,6 +40,8 @@ export interface ChatTurn {
   readonly text: string;
   /** What was attached to this question when it was asked. */
   readonly attachments?: readonly ChatAttachment[];
+  /** Images of this question, in the order in which they stand before its text. */
+  readonly images?: readonly ChatImage[];
 }
 
 export interface ChatParams {
@@ -58,6 +62,16 @@ export interface ChatAttachment {
   /** From 1. */
   readonly startLine: number;
   readonly text: string;
+}
+
+/** An image that `gemma/encodeImage` was asked about before; one that is no longer at hand fails with ErrorCode.ImageUnknown. */
+export interface ChatImage {
+  /** `EncodeImageResult.id`. */
+  readonly id: string;
+  /** For a person: a file name, "Pasted image". */
+  readonly name: string;
+  /** Send the detail crops along; they were encoded with `details: true`. */
+  readonly details?: boolean;
 }
 
 /** A file in the prompt, or the part of one that `lines` names. */
@@ -120,8 +134,11 @@ export interface ChatResult {
 
 export interface ChatProgress {
   readonly requestId: string;
-  /** gathering: files; reading: prompt tokens; answering: generated tokens; waiting: behind another request. */
-  readonly phase: 'waiting' | 'loading' | 'gathering' | 'reading' | 'answering';
+  /**
+   * gathering: files; looking: layers of the image tower; reading: prompt tokens; answering: generated tokens;
+   * waiting: behind another request.
+   */
+  readonly phase: 'waiting' | 'loading' | 'gathering' | 'looking' | 'reading' | 'answering';
   readonly done: number;
   readonly total: number;
   readonly cachedTokens?: number;
@@ -134,6 +151,82 @@ export interface ChatProgress {
 export interface ChatDelta {
   readonly requestId: string;
   readonly text: string;
+}
+
+// ---- images ----
+
+/**
+ * Where an image comes from. The editor's browser decodes and sends pixels (packed: raw bytes; at most 16 million pixels,
+ * as a message is at most 64 MiB). Anything else names a file, or sends the bytes of one, which the sidecar decodes: PNG,
+ * JPEG, WebP, GIF (first frame), BMP, SVG, at most 50 million pixels.
+ */
+export type ImageSource =
+  | {
+      readonly kind: 'pixels';
+      readonly width: number;
+      readonly height: number;
+      /** RGBA, 4 bytes a pixel, row by row from the top, alpha not premultiplied; orientation already applied. */
+      readonly rgba: Uint8Array;
+    }
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  /** An absolute path on the sidecar's machine. */
+  | { readonly kind: 'file'; readonly path: string };
+
+/** Sent when an image is attached; runs at low priority. $/cancelRequest ends it with LSP's RequestCancelled. */
+export interface EncodeImageParams {
+  /** Chosen by the editor, unique; ties progress to this request. */
+  readonly requestId: string;
+  readonly image: ImageSource;
+  /** Also encode the detail crops ("Read details"). */
+  readonly details?: boolean;
+}
+
+export interface EncodeImageResult {
+  readonly requestId: string;
+  /** Names the decoded pixels: the same image has the same id in every session. */
+  readonly id: string;
+  readonly width: number;
+  readonly height: number;
+  /** Positions that the image takes in a prompt; with `details: true` those of the crops as well. */
+  readonly tokens: number;
+  /** Nothing was computed: every embedding was in the cache. */
+  readonly cached: boolean;
+  readonly ms: number;
+  /** What "Read details" adds, where crops help at all (absent otherwise). */
+  readonly details?: ImageDetails;
+}
+
+export interface ImageDetails {
+  readonly crops: number;
+  /** Further positions in the prompt. */
+  readonly tokens: number;
+  /** Further seconds, from the speed of this machine's last encoding; absent before the first. */
+  readonly seconds?: number;
+  /** Text of ordinary size would fall under about 6 pixels a character without crops. */
+  readonly advised: boolean;
+}
+
+export interface ImageProgress {
+  readonly requestId: string;
+  /** waiting: behind another request; loading: the tower's weights; encoding: `layer` of `layers`, image `image` of `images`. */
+  readonly phase: 'waiting' | 'loading' | 'decoding' | 'encoding';
+  readonly layer: number;
+  readonly layers: number;
+  /** From 1; more than one `images` with crops. */
+  readonly image: number;
+  readonly images: number;
+  readonly secondsLeft?: number;
+}
+
+/** Whether the model that is loaded can see. */
+export interface ImageSupport {
+  readonly available: boolean;
+  /** Positions that one image takes in a prompt. */
+  readonly tokens?: number;
+  /** Width and height, in pixels, that the tower sees. */
+  readonly imageSize?: number;
+  /** A sentence for a person where not available: why, and how to get an image tower. */
+  readonly reason?: string;
 }
 
 // ---- status ----
@@ -163,6 +256,8 @@ export interface Status {
   readonly decodeTokensPerSecond?: number;
   readonly weightsBytes?: number;
   readonly kvBytes?: number;
+  /** Present while a model is loaded. */
+  readonly images?: ImageSupport;
   /** A sentence for a person: what is wrong and what to do. Present when state is failed or no-model. */
   readonly error?: string;
 }
@@ -170,6 +265,8 @@ export interface Status {
 export interface SelectModelParams {
   /** null is the built-in model. */
   readonly path: string | null;
+  /** As in {@link InitializationOptions}. */
+  readonly mmprojPath?: string;
 }
 
 const request = <P, R>(method: `gemma/${string}`): RequestMethod<P, R> => ({ kind: 'request', method });
@@ -179,9 +276,11 @@ const notification = <P>(method: `gemma/${string}`): NotificationMethod<P> => ({
 });
 
 export const ChatRequest = request<ChatParams, ChatResult>('gemma/chat');
+export const EncodeImageRequest = request<EncodeImageParams, EncodeImageResult>('gemma/encodeImage');
 export const StatusRequest = request<null, Status>('gemma/status');
 export const ModelsRequest = request<null, readonly ModelInfo[]>('gemma/models');
 export const SelectModelRequest = request<SelectModelParams, Status>('gemma/selectModel');
 export const ChatProgressNotification = notification<ChatProgress>('gemma/chatProgress');
 export const ChatDeltaNotification = notification<ChatDelta>('gemma/chatDelta');
+export const ImageProgressNotification = notification<ImageProgress>('gemma/imageProgress');
 export const StatusChangedNotification = notification<Status>('gemma/statusChanged');

@@ -23,7 +23,10 @@ export function chatFromWire(params: unknown): ChatCall {
     throw new InvalidParamsError(`turns must be a list of 1 to ${MAX_TURNS} turns.`);
   }
   const converted = turns.map((turn: unknown, i): PromptTurn => {
-    const { role, text, attachments: earlier } = record(turn, `turns[${i}]`);
+    const { role, text, attachments: earlier, images } = record(turn, `turns[${i}]`);
+    // Never answer as if an image had been seen.
+    if (Array.isArray(images) && images.length > 0)
+      throw new InvalidParamsError(`turns[${i}] has images, which this version cannot read yet.`);
     if (role !== 'user' && role !== 'model') throw new InvalidParamsError(`turns[${i}].role is not a role.`);
     const attached = attachmentsFromWire(earlier, `turns[${i}].attachments`);
     if (attached.length > 0 && role === 'model')
