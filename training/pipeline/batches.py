@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import tasks
+from pipeline.pictures import picture_example
 from pipeline.symbols import outline
 from pipeline.tokenizer import CONTROL, Tokenizer
 
@@ -29,6 +30,7 @@ class Stage:
     chat: float
     middle: float
     copy: float = 0.0
+    pictures: float = 0.05
 
 
 class Corpus:
@@ -85,16 +87,20 @@ def encode(tokenizer: Tokenizer, spans: list[tasks.Span]) -> tuple[list[int], li
 
 
 def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: int) -> dict[str, np.ndarray]:
-    """Packed rows: tokens, weights (of predicting that token) and segments (0 = padding), each [rows, length]."""
+    """Packed rows: tokens, weights (of predicting that token), segments (0 = padding) and images (0 = text), each [rows, length]."""
     rng = random.Random(f"{seed}:{step}:{stage.length}")
     shape = (stage.rows, stage.length)
-    tokens, segments = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    tokens, segments, images = np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     weights = np.zeros(shape, np.float32)
     used, count = [0] * stage.rows, [0] * stage.rows
     misses = 0
     while misses < 60:
-        if rng.random() < stage.copy:
+        soft: list[int] = []
+        form = rng.random()
+        if form < stage.copy:
             ids, loss = copying(tokenizer.size, rng)
+        elif form < stage.copy + stage.pictures:
+            ids, loss, soft = picture_example(tokenizer, rng)
         else:
             spans = example(corpus, stage, rng)
             if spans is None:
@@ -109,5 +115,6 @@ def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: i
         at = slice(used[row], used[row] + len(ids))
         count[row] += 1
         tokens[row, at], weights[row, at], segments[row, at] = ids, loss, count[row]
+        images[row, at] = soft or 0
         used[row] += len(ids)
-    return {"tokens": tokens, "weights": weights, "segments": segments}
+    return {"tokens": tokens, "weights": weights, "segments": segments, "images": images}

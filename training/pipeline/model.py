@@ -14,6 +14,7 @@ from pipeline.quant import fake_q4_0
 
 Params = dict[str, jax.Array]
 QUERY_BLOCK = 256  # queries whose scores are held at once; keys after the block are never computed
+IMAGE_ROWS = 64  # the longest image, whose rows see each other both ways
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def rope(x: jax.Array, base: float) -> jax.Array:
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Grouped-query attention with QK-norm; mask is [batch, length, length], True where allowed."""
+def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: jax.Array, ahead: int = 0) -> jax.Array:
+    """Grouped-query attention with QK-norm; mask is [batch, length, length], True where allowed, at most `ahead` after the diagonal."""
     batch, length, _ = x.shape
     heads, kv_heads, size = config.head_count, config.head_count_kv, config.key_length
     base = config.rope_base_global if config.is_global(layer) else config.rope_base_local
@@ -103,7 +104,7 @@ def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: ja
     parts = []
     for begin in range(0, length, QUERY_BLOCK):
         rows = slice(begin, begin + QUERY_BLOCK)
-        columns = slice(max(0, begin - reach + 1), min(length, begin + QUERY_BLOCK))
+        columns = slice(max(0, begin - reach + 1), min(length, begin + QUERY_BLOCK + ahead))
         scores = jnp.einsum("btkgh,bskh->bkgts", q[:, rows], k[:, columns])
         probabilities = jax.nn.softmax(jnp.where(mask[:, None, None, rows, columns], scores, -1e9), axis=-1)
         parts.append(jnp.einsum("bkgts,bskh->btkgh", probabilities, v[:, columns]))
@@ -111,18 +112,28 @@ def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: ja
     return mixed @ params[f"blk.{layer}.attn_output"].T
 
 
-def hidden_states(config: Config, params: Params, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-    """Final normalised states [batch, length, embedding_length]. Tokens attend within their segment only."""
+def hidden_states(config: Config, params: Params, tokens: jax.Array, segments: jax.Array, images: jax.Array | None = None,
+                  soft: jax.Array | None = None) -> jax.Array:
+    """Final normalised states [batch, length, embedding_length]. Tokens attend within their segment only.
+
+    `images` [batch, length] numbers the rows of images (0: text); rows of one image, at most IMAGE_ROWS, see each other both ways. `soft`
+    [batch, length, embedding_length] replaces the scaled embeddings of those rows; without it their tokens' own stand for them.
+    """
     epsilon = config.rms_epsilon
     position = jnp.arange(tokens.shape[1])
     causal = position[:, None] >= position[None, :]
     near = position[:, None] - position[None, :] < config.sliding_window
     same = segments[:, :, None] == segments[:, None, :]
     x = params["token_embd"][tokens] * config.embedding_length**0.5
+    together, ahead = jnp.zeros((), bool), 0
+    if images is not None:
+        together, ahead = same & (images[:, :, None] == images[:, None, :]) & (images > 0)[:, :, None], IMAGE_ROWS
+        if soft is not None:
+            x = jnp.where((images > 0)[:, :, None], soft, x)
     for layer in range(config.block_count):
         block = f"blk.{layer}."
-        mask = same & causal if config.is_global(layer) else same & causal & near
-        mixed = attention(config, params, layer, rms_norm(x, params[block + "attn_norm"], epsilon), mask)
+        mask = (same & causal if config.is_global(layer) else same & causal & near) | together
+        mixed = attention(config, params, layer, rms_norm(x, params[block + "attn_norm"], epsilon), mask, ahead)
         x = x + rms_norm(mixed, params[block + "post_attention_norm"], epsilon)
         h = rms_norm(x, params[block + "ffn_norm"], epsilon)
         h = jax.nn.gelu(h @ params[block + "ffn_gate"].T, approximate=True) * (h @ params[block + "ffn_up"].T)
@@ -130,8 +141,9 @@ def hidden_states(config: Config, params: Params, tokens: jax.Array, segments: j
     return rms_norm(x, params["output_norm"], epsilon)
 
 
-def logits(config: Config, params: Params, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-    return hidden_states(config, params, tokens, segments) @ params["token_embd"].T
+def logits(config: Config, params: Params, tokens: jax.Array, segments: jax.Array, images: jax.Array | None = None,
+           soft: jax.Array | None = None) -> jax.Array:
+    return hidden_states(config, params, tokens, segments, images, soft) @ params["token_embd"].T
 
 
 def quantised(params: Params) -> Params:
@@ -142,7 +154,7 @@ def quantised(params: Params) -> Params:
 def loss(config: Config, params: Params, batch: dict[str, jax.Array], quantise: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted mean cross-entropy in nats, with the means over answers and over context apart."""
     used = quantised(params) if quantise else params
-    scores = logits(config, used, batch["tokens"], batch["segments"])[:, :-1]
+    scores = logits(config, used, batch["tokens"], batch["segments"], batch.get("images"), batch.get("soft"))[:, :-1]
     targets, weights = batch["tokens"][:, 1:], batch["weights"][:, 1:]
     normaliser = jax.nn.logsumexp(scores, axis=-1)
     nats = normaliser - jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]

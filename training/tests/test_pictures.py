@@ -1,0 +1,71 @@
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pipeline import model
+from pipeline.model import Config
+from pipeline.pictures import CELLS, GRAPHS, KINDS, SLOT_COLUMNS, compose, neighbours, picture_example
+from pipeline.tokenizer import Tokenizer
+
+CONFIG = Config(vocabulary=64, embedding_length=32, block_count=2, head_count=2, key_length=32, feed_forward_length=64, sliding_window=300, sliding_pattern=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cells_in_reading_order_are_the_answer(kind):
+    for seed in range(60):
+        picture = compose(kind, 2 + seed % 5, random.Random(seed))
+        said = [cell for cell in picture.cells if cell is not None]
+        words = [word for word in said[1:] if word != "\n"]
+        answer = picture.answer.split("\n")
+        assert said[0] == kind
+        assert answer[0] == f"{KINDS[kind]}:"
+        rest = "\n".join(answer[1:])
+        at = 0
+        for word in words:
+            at = rest.index(word, at) + len(word)
+        assert len(words) == sum(len(line.replace(" -> ", " ").replace(" in ", " ").translate(str.maketrans("|:.(", "    ", ")")).split()) for line in answer[1:])
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_graphs_are_connected_and_join_neighbours(kind):
+    for seed in range(60):
+        picture = compose(kind, 2 + seed % 5, random.Random(seed))
+        assert len(picture.nodes) == 2 + seed % 5 == len(set(picture.nodes.values()))
+        reached = {next(iter(picture.nodes))}
+        for _ in picture.nodes:
+            reached |= {b for edge in picture.edges if reached & set(edge) for b in edge}
+        assert reached == set(picture.nodes)
+        for a, b in picture.edges:
+            assert picture.nodes[b] in neighbours(picture.nodes[a])
+            column, row = picture.nodes[a]
+            said = [picture.cells[(1 + 2 * row + i) * 2 * SLOT_COLUMNS + 2 * column + 1] for i in (0, 1)]
+            assert b in said
+
+
+def test_an_example_holds_one_image_of_soft_rows():
+    tokenizer = Tokenizer()
+    ids, weights, soft = picture_example(tokenizer, random.Random(1))
+    assert len(ids) == len(weights) == len(soft)
+    begin, end = ids.index(tokenizer.control["<start_of_image>"]), ids.index(tokenizer.control["<end_of_image>"])
+    assert end - begin - 1 == CELLS == sum(soft)
+    assert soft[begin + 1:end] == [1] * CELLS
+    answer = [token for token, weight in zip(ids, weights, strict=True) if weight]
+    assert answer[-2:] == [tokenizer.control["<end_of_turn>"], *tokenizer.encode("\n")]
+
+
+def test_rows_of_one_image_see_each_other_also_across_blocks_of_queries(monkeypatch):
+    params = model.init(CONFIG, jax.random.key(0))
+    tokens = jax.random.randint(jax.random.key(1), (1, 100), 0, 64)
+    images = jnp.zeros((1, 100), jnp.int32).at[0, 20:60].set(1).at[0, 62:80].set(2)
+    one = jnp.ones_like(tokens)
+    whole = model.logits(CONFIG, params, tokens, one, images)
+    monkeypatch.setattr(model, "QUERY_BLOCK", 16)
+    np.testing.assert_allclose(whole, model.logits(CONFIG, params, tokens, one, images), rtol=2e-4, atol=2e-4)
+    changed = model.logits(CONFIG, params, tokens.at[0, 59].set((tokens[0, 59] + 1) % 64), one, images)
+    np.testing.assert_allclose(whole[0, :20], changed[0, :20], rtol=2e-4, atol=2e-4)
+    assert float(jnp.abs(whole[0, 20] - changed[0, 20]).max()) > 1e-3
+    soft = params["token_embd"][tokens] * CONFIG.embedding_length**0.5
+    np.testing.assert_allclose(whole, model.logits(CONFIG, params, tokens, one, images, soft), rtol=2e-4, atol=2e-4)
