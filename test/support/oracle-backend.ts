@@ -308,6 +308,13 @@ class OraclePass implements Pass {
     if (target === queries) throw new RangeError('attention cannot write to its own input');
     if (window !== null) positive(window, 'window');
     const firstVisible = (at: number) => (window === null ? 0 : Math.max(0, at - window + 1));
+    const visibleUntil = options.visibleUntil?.slice();
+    const ends = visibleUntil ?? Int32Array.from({ length: tokens }, (_, i) => position + i + 1);
+    equal(ends.length, tokens, 'bounds of what tokens see');
+    ends.forEach((end, i) => {
+      if (end <= position + i || end > position + tokens || end < (ends[i - 1] ?? 0))
+        throw new RangeError(`visibleUntil of token ${i} is ${end}`);
+    });
     placesFit(pageTable, firstVisible(integer(position, 'position')), position + tokens);
     this.#record(() => {
       for (let token = 0; token < tokens; token++) {
@@ -321,7 +328,7 @@ class OraclePass implements Pass {
           math.attention(
             target.row(token).subarray(...slice),
             queries.row(token).slice(...slice),
-            at - first + 1,
+            ends[token]! - first,
             get('key'),
             get('value'),
             scale,

@@ -79,6 +79,12 @@ export interface AttentionOptions {
   readonly window: number | null;
   /** Multiplies q.k before the softmax. */
   readonly scale: number;
+  /**
+   * Where tokens see ahead (those of an image see all of it): for each token of the pass the position before which it
+   * attends, from its own position + 1 to position + tokens, never falling from one token to the next. Absent: each token
+   * sees up to itself. The window still holds.
+   */
+  readonly visibleUntil?: Int32Array;
 }
 
 /**

@@ -11,6 +11,8 @@ export interface AttentionCase {
   readonly headDim: number;
   readonly window: number | null;
   readonly pageTable: Int32Array;
+  /** [first, end) of positions that see each other, as those of an image do; none lies across a chunk's edge. */
+  readonly images?: readonly (readonly [first: number, end: number])[];
   /** Token counts of the passes, in order; they sum to `positions`. */
   readonly chunks: readonly number[];
   readonly positions: number;
@@ -52,7 +54,7 @@ export function cut(dice: Dice, total: number, longest: number): number[] {
 
 /** Writes and attends chunk by chunk, in the second of two layers; returns the outputs of all positions. */
 export function attentionScenario(input: AttentionCase): Scenario {
-  const { kvHeads, group, headDim, window, chunks, positions } = input;
+  const { kvHeads, group, headDim, window, chunks, positions, images = [] } = input;
   const [kvWidth, width] = [kvHeads * headDim, kvHeads * group * headDim];
   return async (backend) => {
     const kv = sequence(backend, { layers: 2, kvHeads, headDim }, input.pageTable);
@@ -73,6 +75,7 @@ export function attentionScenario(input: AttentionCase): Scenario {
         heads,
         window,
         scale: 1 / Math.sqrt(headDim),
+        ...(images.length > 0 && { visibleUntil: bounds(images, position, tokens) }),
       });
       await pass.submit();
       outputs.set(download(backend, out), position * width);
@@ -82,6 +85,33 @@ export function attentionScenario(input: AttentionCase): Scenario {
     kv.arena.dispose();
     return outputs;
   };
+}
+
+function bounds(
+  images: readonly (readonly [number, number])[],
+  position: number,
+  tokens: number,
+): Int32Array {
+  return Int32Array.from({ length: tokens }, (_, i) => {
+    const at = position + i;
+    return images.find(([first, end]) => at >= first && at < end)?.[1] ?? at + 1;
+  });
+}
+
+/** Text, an image of `length` positions, text, another image, text; `chunks` cut it so that images stay whole. */
+export function imageCase(
+  dice: Dice,
+  shape: Omit<AttentionShape, 'positions' | 'longestChunk'>,
+): AttentionCase {
+  const length = dice.pick([16, 70, 130]);
+  const before = dice.between(1, 300);
+  const images = [
+    [before, before + length],
+    [before + length + 3, before + 2 * length + 3],
+  ] as const;
+  const positions = before + 2 * length + 43;
+  const chunks = [...cut(dice, before - 1, 64), length + 3, length + 1, ...cut(dice, 40, 9)];
+  return { ...attentionCase(dice, { ...shape, positions, longestChunk: positions }, chunks), images };
 }
 
 function randomCase(dice: Dice): AttentionCase {
@@ -105,6 +135,40 @@ export function attentionTests(subject: () => Backend, oracle: () => Backend): v
       const scenario = attentionScenario(randomCase(new Dice(seed)));
       assertClose(await scenario(subject()), await scenario(oracle()), 5e-6);
     }
+  });
+
+  test('positions of an image see all of it, text does not see ahead', async () => {
+    for (let seed = 0; seed < cases(10); seed++) {
+      const dice = new Dice(seed);
+      const shape = {
+        kvHeads: dice.pick([1, 2]),
+        group: dice.pick([1, 4]),
+        headDim: dice.pick([16, 64, 256]),
+        window: dice.pick([null, 50, 300]),
+      };
+      const scenario = attentionScenario(imageCase(dice, shape));
+      assertClose(await scenario(subject()), await scenario(oracle()), 5e-6);
+    }
+  });
+
+  test('a change behind an image leaves the image alone, a change of its last position reaches its first', async () => {
+    const shape = { kvHeads: 1, group: 1, headDim: 16, window: null };
+    const input = imageCase(new Dice(3), shape);
+    const [[first, end]] = input.images as [readonly [number, number]];
+    const whole = { ...input, chunks: [input.positions] };
+    const clean = await attentionScenario(whole)(subject());
+    const changedAt = async (position: number) => {
+      const k = input.k.slice();
+      k.fill(3, position * 16, (position + 1) * 16);
+      return attentionScenario({ ...whole, k })(subject());
+    };
+    assert.deepEqual((await changedAt(end)).subarray(0, end * 16), clean.subarray(0, end * 16));
+    const within = await changedAt(end - 1);
+    assert.deepEqual(within.subarray(0, first * 16), clean.subarray(0, first * 16));
+    assert.notDeepEqual(
+      within.subarray(first * 16, (first + 1) * 16),
+      clean.subarray(first * 16, (first + 1) * 16),
+    );
   });
 
   test('a ring that wraps many times holds exactly the window', async () => {

@@ -4,7 +4,7 @@
  */
 import { test } from 'node:test';
 import { type Backend, PAGE_POSITIONS } from '../../../sidecar/engine/backend/backend.ts';
-import { type AttentionShape, attentionCase, attentionScenario, cut } from './attention.ts';
+import { type AttentionShape, attentionCase, attentionScenario, cut, imageCase } from './attention.ts';
 import { randomMatrix } from './matrices.ts';
 import { cases, type Subject } from './subjects.ts';
 import { assertSameBits, Dice, download, float32Bytes, pagesFor, sequence, upload } from './world.ts';
@@ -126,6 +126,22 @@ export function bitIdentityTests(subject: Subject): void {
         const actual = await onBackend(subject, dice.between(1, 3), attentionScenario(pieces));
         assertSameBits(actual, reference, `seed ${seed}, chunks ${chunks.slice(0, 9)}...`);
       }
+    }
+  });
+
+  test('attention around images gives a token the same bits however the text is cut', async () => {
+    for (let seed = 0; seed < cases(4); seed++) {
+      const dice = new Dice(seed);
+      const pieces = imageCase(dice, {
+        kvHeads: 1,
+        group: dice.pick([1, 4]),
+        headDim: dice.pick([16, 64]),
+        window: dice.pick([null, 90]),
+      });
+      const whole = { ...pieces, chunks: [pieces.positions] };
+      const expected = await onBackend(subject, 1, attentionScenario(whole));
+      const actual = await onBackend(subject, dice.between(2, 3), attentionScenario(pieces));
+      assertSameBits(actual, expected, `seed ${seed}, chunks ${pieces.chunks.slice(0, 9)}...`);
     }
   });
 

@@ -104,6 +104,14 @@ const MISUSES: Readonly<Record<string, (pass: Pass, parts: Parts) => void>> = {
     pass.attention(y, x, { arena, pageTable: table }, { ...attend, position: 1000, window: 126 }),
   'attention: window 0': (pass, { x, y, arena, table }) =>
     pass.attention(y, x, { arena, pageTable: table }, { ...attend, window: 0 }),
+  'attention: bounds of too few tokens': (pass, { x, y, arena, table }) =>
+    pass.attention(y, x, { arena, pageTable: table }, { ...attend, visibleUntil: Int32Array.of(1, 2, 3) }),
+  'attention: a token that does not see itself': (pass, { x, y, arena, table }) =>
+    pass.attention(y, x, { arena, pageTable: table }, { ...attend, visibleUntil: Int32Array.of(1, 1, 3, 4) }),
+  'attention: a bound behind the pass': (pass, { x, y, arena, table }) =>
+    pass.attention(y, x, { arena, pageTable: table }, { ...attend, visibleUntil: Int32Array.of(1, 2, 3, 5) }),
+  'attention: bounds that fall': (pass, { x, y, arena, table }) =>
+    pass.attention(y, x, { arena, pageTable: table }, { ...attend, visibleUntil: Int32Array.of(4, 3, 4, 4) }),
   'attention: output is the query': (pass, { x, arena, table }) =>
     pass.attention(x, x, { arena, pageTable: table }, attend),
   'geluMul: widths differ': (pass, { x, narrow }) => pass.geluMul(x, x, narrow, 4),

@@ -41,6 +41,17 @@ function requireCount(value: number, least: number, most: number, what: string):
     value <= most, `${what} must be an integer in [${least}, ${most}], not ${value}`);
 }
 
+/** {@link AttentionOptions.visibleUntil} is what it says it is. */
+function requireBounds(visibleUntil: Int32Array, position: number, tokens: number): void {
+  requireCount(visibleUntil.length, tokens, tokens, 'attention: length of visibleUntil');
+  let least = position + 1;
+  for (const [i, until] of visibleUntil.entries()) {
+    least = Math.max(least, position + i + 1);
+    requireCount(until, least, position + tokens, `attention: visibleUntil of token ${i}`);
+    least = until;
+  }
+}
+
 export class CpuPass implements Pass {
   readonly #owner: Owner;
   readonly #number: number;
@@ -156,6 +167,8 @@ export class CpuPass implements Pass {
     require(to !== queries, 'attention: out must not be q');
     require(Number.isFinite(scale), `attention: scale must be finite, not ${scale}`);
     if (window !== null) requireCount(window, 1, MAX_POSITION, 'attention: window');
+    const visibleUntil = options.visibleUntil ?? new Int32Array(0);
+    if (options.visibleUntil !== undefined) requireBounds(visibleUntil, position, tokens);
     const end = position + tokens;
     const span = window === null ? end : Math.min(end, window + tokens - 1);
     require(span <=
@@ -173,6 +186,7 @@ export class CpuPass implements Pass {
       window ?? 0,
       scale,
     );
+    this.#writeList(visibleUntil);
     this.#writeList(kv.pageTable);
   }
 

@@ -216,6 +216,7 @@ void Engine::run_op(KvWriteOp& op) {
 }
 
 void Engine::run_op(AttentionOp& op) {
+  op.args.visible_until = op.visible_until.empty() ? nullptr : op.visible_until.data();
   op.args.kv.page_table = op.page_table.data();
   op.args.kv.page_table_length = static_cast<int64_t>(op.page_table.size());
   const int64_t floats = kernels_.attention_partials_floats(op.args);

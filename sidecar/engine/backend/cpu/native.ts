@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { BackendError, OutOfMemory, PassCancelled } from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
-const ABI_VERSION = 1;
+const ABI_VERSION = 2;
 
 /** `MatrixFormat` of kernels.h, in its order. */
 export const MATRIX_FORMATS = [

@@ -57,9 +57,9 @@ class Decoder {
 
   int64_t tokens(const ActivationObject& fits) { return integer(1, fits.tokens); }
 
-  // A list of int32 in [0, limit), preceded by its length.
-  std::vector<int32_t> list(int64_t limit) {
-    const int64_t length = integer(1, end_ - next_);
+  // A list of at least `shortest` int32 in [0, limit), preceded by its length.
+  std::vector<int32_t> list(int64_t limit, int64_t shortest = 1) {
+    const int64_t length = integer(shortest, end_ - next_);
     std::vector<int32_t> values;
     values.reserve(static_cast<size_t>(length));
     for (int64_t i = 0; i < length; i++) values.push_back(static_cast<int32_t>(integer(0, limit - 1)));
@@ -185,6 +185,7 @@ class Decoder {
     const int64_t window = integer(0, kMaxPosition);
     const float scale = finite();
     AttentionOp op;
+    op.visible_until = list(kMaxPosition, 0);
     op.page_table = list(arena.pages);
     require(heads % arena.kv_heads == 0, "attention: query heads are no multiple of the KV heads");
     require(q.width == heads * arena.head_dim && out.width == q.width && count <= out.tokens &&
@@ -195,7 +196,18 @@ class Decoder {
     const int64_t span = window == 0 || window + count - 1 > end ? end : window + count - 1;
     require(span <= static_cast<int64_t>(op.page_table.size()) * kPagePositions,
             "attention: the page table is shorter than what the tokens attend to");
-    op.args = {kv(layer, arena), q.data(), out.data(), position, count, heads, window, scale, nullptr};
+    if (!op.visible_until.empty()) {
+      require(static_cast<int64_t>(op.visible_until.size()) == count, "attention: a bound for each token");
+      int64_t least = position + 1;
+      for (int64_t i = 0; i < count; i++) {
+        if (least < position + i + 1) least = position + i + 1;
+        const int64_t until = op.visible_until[static_cast<size_t>(i)];
+        require(until >= least && until <= end, "attention: a token sees too little or too much");
+        least = until;
+      }
+    }
+    op.args = {kv(layer, arena), q.data(), out.data(), position, count, heads,
+               window,           nullptr,  scale,      nullptr};
     program_.ops.emplace_back(std::move(op));
   }
 

@@ -41,6 +41,7 @@ struct KvWriteOp {
 
 struct AttentionOp {
   AttentionArgs args;
+  std::vector<int32_t> visible_until;  // empty: each token sees up to itself
   std::vector<int32_t> page_table;
 };
 

@@ -62,7 +62,7 @@ struct PageRange {
 
 PageRange visible(const AttentionArgs& args, int64_t token, int64_t page_start) {
   const int64_t from = window_start(args, token) - page_start;
-  const int64_t to = args.position + token + 1 - page_start;
+  const int64_t to = visible_end(args, token) - page_start;
   return {static_cast<int>(from > 0 ? from : 0), static_cast<int>(to < kPagePositions ? to : kPagePositions)};
 }
 
@@ -214,7 +214,7 @@ void attend_block(const AttentionArgs& args, const AttentionBlock& block, const 
     state.total_sum[row] = 0.0f;
   }
   const int64_t first = window_start(args, block.first_token) / kSplitPositions;
-  const int64_t last = (args.position + block.first_token + block.tokens - 1) / kSplitPositions;
+  const int64_t last = (visible_end(args, block.first_token + block.tokens - 1) - 1) / kSplitPositions;
   for (int64_t split = first; split <= last; ++split) {
     attend_split(args, block, state, split);
     for (int64_t row = 0; row < block.rows(); ++row) {

@@ -53,6 +53,11 @@ inline int64_t window_start(const AttentionArgs& args, int64_t token) {
   return args.window > 0 && position >= args.window ? position - args.window + 1 : 0;
 }
 
+// Past the last position that token `token` of the pass attends to.
+inline int64_t visible_end(const AttentionArgs& args, int64_t token) {
+  return args.visible_until != nullptr ? args.visible_until[token] : args.position + token + 1;
+}
+
 inline int64_t partial_floats(const AttentionArgs& args, int64_t splits) {
   return splits * args.tokens * args.heads * (args.kv.head_dim + 2);
 }

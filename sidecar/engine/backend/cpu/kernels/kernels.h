@@ -50,6 +50,9 @@ struct AttentionArgs {
   float* out;
   int64_t position, tokens, heads;
   int64_t window;  // 0 is global
+  // [tokens], ascending: token i attends to positions before visible_until[i], which lies behind its own and
+  // within the pass. Null: up to itself. Rows of an image see all of the image.
+  const int32_t* visible_until;
   float scale;
   float* partials;  // attention_partials_floats() of shared scratch, for the split-KV path
 };
