@@ -100,10 +100,12 @@ export function usedFraction(use: TokenUse): number {
 export const LEFT_OUT_REASONS: Readonly<Record<LeftOutFile['reason'], string>> = {
   budget: 'did not fit',
   binary: 'binary',
+  dropped: 'dropped by you',
   generated: 'generated',
   large: 'too large',
   secret: 'may hold secrets',
   'lock-file': 'lock file',
   link: 'link to another place',
+  repository: 'a repository of its own',
   unreadable: 'could not be read',
 };

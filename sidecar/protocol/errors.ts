@@ -2,7 +2,7 @@
 export const ErrorCode = {
   /** The model file is missing, damaged or not Gemma 3. */
   Model: -31001,
-  /** The question and its files do not fit the context. */
+  /** The question and its files do not fit the context; data is OverLong, with what could be dropped. */
   ContextFull: -31002,
   /** Not enough memory for the model or the chosen context. */
   Memory: -31003,

@@ -2,11 +2,22 @@
  * Every message of ours between editor and sidecar, on one screen. Standard LSP methods (initialize,
  * textDocument/inlineCompletion, didOpen, ...) keep their own types. ARCHITECTURE.md documents this file.
  *
- *   editor -> sidecar   requests       gemma/chat  gemma/encodeImage  gemma/status  gemma/models  gemma/selectModel
+ *   editor -> sidecar   requests       gemma/chat  gemma/preview  gemma/context  gemma/mentions  gemma/encodeImage
+ *                                      gemma/status  gemma/models  gemma/selectModel
  *   sidecar -> editor   notifications  gemma/chatProgress  gemma/chatDelta  gemma/imageProgress  gemma/statusChanged
  *
  * A chat is cancelled with LSP's own $/cancelRequest; its result then has `stopReason: 'cancelled'`.
  */
+
+import type {
+  ContextChoice,
+  ContextParams,
+  ContextReport,
+  CostPreview,
+  LeftOutReason,
+  Mention,
+  MentionsParams,
+} from './context-types.ts';
 
 export interface RequestMethod<_Params, _Result> {
   readonly kind: 'request';
@@ -51,15 +62,20 @@ export interface ChatParams {
   readonly turns: readonly ChatTurn[];
   /** Send the repository along (default) or only the conversation. */
   readonly useRepository: boolean;
-  /** What the editor attaches to this question: the selection, a file. */
+  /** What the editor attaches to this question: the selection, a file, what @problems or @terminal stand for. */
   readonly attachments?: readonly ChatAttachment[];
+  /** Files and folders that a person pinned or dropped. */
+  readonly choice?: ContextChoice;
 }
 
+/** A draft, to be told what sending it would cost. */
+export type PreviewParams = Omit<ChatParams, 'requestId'>;
+
 export interface ChatAttachment {
-  readonly kind: 'selection' | 'file';
-  /** Workspace-relative path with forward slashes. */
+  readonly kind: 'selection' | 'file' | 'problems' | 'terminal';
+  /** Workspace-relative path with forward slashes; for problems and the terminal, a name for a person. */
   readonly path: string;
-  /** From 1. */
+  /** From 1; ignored where `text` is no part of a file. */
   readonly startLine: number;
   readonly text: string;
 }
@@ -74,10 +90,12 @@ export interface ChatImage {
   readonly details?: boolean;
 }
 
-/** A file in the prompt, or the part of one that `lines` names. */
+/** A file in the prompt, the part of one that `lines` names, or its outline. */
 export interface ContextFile {
   readonly path: string;
   readonly tokens: number;
+  /** Present where it is not simply part of the repository as first read. */
+  readonly as?: 'outline' | 'changed' | 'mention' | 'added';
   /** 1-based, inclusive; absent for a whole file. */
   readonly lines?: { readonly first: number; readonly last: number };
 }
@@ -85,15 +103,8 @@ export interface ContextFile {
 /** A file, or the rest of one, that is not in the prompt, and why. */
 export interface LeftOutFile {
   readonly path: string;
-  readonly reason:
-    | 'budget'
-    | 'binary'
-    | 'generated'
-    | 'large'
-    | 'secret'
-    | 'lock-file'
-    | 'link'
-    | 'unreadable';
+  readonly reason: LeftOutReason;
+  /** Exact where the file was read, an estimate from its size otherwise. */
   readonly tokens?: number;
 }
 
@@ -122,6 +133,8 @@ export interface ChatResult {
   /** Prompt tokens whose KV was reused rather than read. */
   readonly cachedTokens: number;
   readonly generatedTokens: number;
+  /** Tokens of prompt and answer whose KV is kept now: after a cancel, what was read before it. */
+  readonly keptTokens: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
   readonly tokenUse: TokenUse;
@@ -143,6 +156,8 @@ export interface ChatProgress {
   readonly total: number;
   readonly cachedTokens?: number;
   readonly secondsLeft?: number;
+  /** While reading, once known. */
+  readonly tokensPerSecond?: number;
   /** Sent once, when the prompt is known. */
   readonly tokenUse?: TokenUse;
   readonly fileCount?: number;
@@ -277,6 +292,9 @@ const notification = <P>(method: `gemma/${string}`): NotificationMethod<P> => ({
 
 export const ChatRequest = request<ChatParams, ChatResult>('gemma/chat');
 export const EncodeImageRequest = request<EncodeImageParams, EncodeImageResult>('gemma/encodeImage');
+export const PreviewRequest = request<PreviewParams, CostPreview>('gemma/preview');
+export const ContextRequest = request<ContextParams, ContextReport>('gemma/context');
+export const MentionsRequest = request<MentionsParams, readonly Mention[]>('gemma/mentions');
 export const StatusRequest = request<null, Status>('gemma/status');
 export const ModelsRequest = request<null, readonly ModelInfo[]>('gemma/models');
 export const SelectModelRequest = request<SelectModelParams, Status>('gemma/selectModel');

@@ -34,6 +34,7 @@ export interface ChatSessionProgress {
   readonly total: number;
   readonly cachedTokens?: number;
   readonly secondsLeft?: number;
+  readonly tokensPerSecond?: number;
   readonly tokenUse?: TokenUse;
   readonly fileCount?: number;
 }
@@ -56,6 +57,8 @@ export interface ChatAnswer {
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly generatedTokens: number;
+  /** Tokens of prompt and answer whose KV is kept: after a cancel, what was read before it. */
+  readonly keptTokens: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
   readonly tokenUse: TokenUse;
@@ -65,7 +68,8 @@ export interface ChatAnswer {
   readonly notes: readonly string[];
 }
 
-type End = Extract<ChatEvent, { kind: 'end' }>;
+/** With the prompt tokens that were read or reused. */
+type End = Extract<ChatEvent, { kind: 'end' }> & { readonly read: number };
 
 /** Tokens an answer may take where there is room for more than its reserve; a model that finds no end is stopped there. */
 const LONG_ANSWER = 1024;
@@ -216,19 +220,23 @@ export class ChatSession {
       signal,
     });
     let end: End | undefined;
+    let read = 0;
     for await (const event of events) {
       switch (event.kind) {
         case 'waiting':
           sink.progress({ phase: 'waiting', done: 0, total: promptTokens });
           break;
         case 'reading': {
+          read = event.done;
           const secondsLeft = timeLeft.after(event.done, event.total, event.cached, performance.now());
+          const { speed } = timeLeft;
           sink.progress({
             phase: 'reading',
             done: event.done,
             total: event.total,
             cachedTokens: event.cached,
             ...(secondsLeft !== undefined && { secondsLeft }),
+            ...(speed !== undefined && { tokensPerSecond: speed }),
           });
           break;
         }
@@ -238,7 +246,7 @@ export class ChatSession {
             sink.progress({ phase: 'answering', done: 1, total: plan.tokenUse.reserved });
           break;
         case 'end':
-          end = event;
+          end = { ...event, read };
           break;
         default:
           event satisfies never;
@@ -260,6 +268,7 @@ const CANCELLED_BEFORE_READING: ChatAnswer = {
   promptTokens: 0,
   cachedTokens: 0,
   generatedTokens: 0,
+  keptTokens: 0,
   prefillMs: 0,
   decodeMs: 0,
   tokenUse: { contextLength: 0, repository: 0, conversation: 0, reserved: 0 },
@@ -277,6 +286,7 @@ function answerOf(end: End, plan: Plan): ChatAnswer {
     promptTokens: end.promptTokens,
     cachedTokens: end.cachedTokens,
     generatedTokens: end.generatedTokens,
+    keptTokens: end.read + end.generatedTokens,
     prefillMs: end.prefillMs,
     decodeMs: end.decodeMs,
     tokenUse: plan.tokenUse,

@@ -5,6 +5,7 @@ const MEASURE_MS = 500;
 
 export class TimeLeft {
   private readonly usualSpeed: number | undefined;
+  private measured: number | undefined;
   private start: { readonly done: number; readonly time: number } | null = null;
 
   /** `usualSpeed` in tokens per second, from earlier runs, serves until this run has its own. */
@@ -17,7 +18,12 @@ export class TimeLeft {
     this.start ??= { done: Math.max(done, cached), time: now };
     const elapsed = now - this.start.time;
     const read = done - this.start.done;
-    const speed = elapsed >= MEASURE_MS && read > 0 ? (1000 * read) / elapsed : this.usualSpeed;
-    return speed === undefined ? undefined : Math.max(0, total - done) / speed;
+    if (elapsed >= MEASURE_MS && read > 0) this.measured = (1000 * read) / elapsed;
+    return this.speed === undefined ? undefined : Math.max(0, total - done) / this.speed;
+  }
+
+  /** Tokens per second: of this reading, or the usual ones; undefined while nothing is known. */
+  get speed(): number | undefined {
+    return this.measured ?? this.usualSpeed;
   }
 }

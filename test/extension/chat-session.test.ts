@@ -14,6 +14,7 @@ function result(requestId: string, text: string): ChatResult {
     promptTokens: 10,
     cachedTokens: 0,
     generatedTokens: 2,
+    keptTokens: 0,
     prefillMs: 1,
     decodeMs: 1,
     tokenUse: TOKEN_USE,

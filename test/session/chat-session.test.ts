@@ -44,6 +44,7 @@ test('token use adds up to the prompt, and progress counts it out', async () => 
   const answer = await chat.ask({ turns: [user('one?')], repository }, sink, never);
   assert.equal(answer.tokenUse.repository + answer.tokenUse.conversation, answer.promptTokens);
   assert.equal(answer.tokenUse.repository, answer.files[0]!.tokens);
+  assert.equal(answer.keptTokens, answer.promptTokens + answer.generatedTokens);
   const phases = [...new Set(progress.map((p) => p.phase))];
   assert.deepEqual(phases, ['gathering', 'reading', 'answering']);
   const known = progress.find((p) => p.tokenUse);
@@ -111,6 +112,8 @@ test('cancelled while files are gathered, while reading, while answering: always
     assert.equal(answer.stopReason, 'cancelled', phase);
     assert.equal(answer.text, deltas.join(''));
     assert.ok(answer.text.length < 50);
+    if (phase === 'reading') assert.ok(answer.keptTokens < answer.promptTokens, 'what was read is told');
+    if (phase === 'answering') assert.ok(answer.keptTokens > answer.promptTokens);
     const again = await chat.ask(
       { turns: [user('?')], repository: null },
       { progress: () => {}, delta: () => {} },

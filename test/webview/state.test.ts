@@ -23,6 +23,7 @@ function result(requestId: string, text: string, stopReason: ChatResult['stopRea
     promptTokens: 5040,
     cachedTokens: 5000,
     generatedTokens: 20,
+    keptTokens: 0,
     prefillMs: 100,
     decodeMs: 500,
     tokenUse: TOKEN_USE,
