@@ -44,6 +44,8 @@ const COMMON_OPTIONS: ParseArgsOptionsConfig = {
   backend: { type: 'string' },
   ctx: { type: 'string' },
   kv: { type: 'string' },
+  speculation: { type: 'string' },
+  'draft-model': { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 };
@@ -55,6 +57,8 @@ const COMMON_USAGE = `Common options:
   --backend auto|cpu|gpu
   --ctx N                   context length in tokens
   --kv f16|int8|int4        what the KV cache holds
+  --speculation on|off      verify drafts of several tokens at once (default: on; the text is the same)
+  --draft-model FILE        a smaller Gemma 3 that drafts where nothing is repeated
   --json                    one machine-readable object on stdout`;
 
 async function main(args: readonly string[]): Promise<number> {
@@ -122,6 +126,8 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         signal,
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
+        speculation: common.speculation,
+        ...(common.draftModel !== null && { draftModelPath: common.draftModel }),
         ...options,
       });
       for (const note of engine.notes) log(note);
@@ -155,6 +161,8 @@ function commonOptions(values: OptionValues): CommonOptions {
     backend: choiceOption(values, 'backend', ['auto', 'cpu', 'gpu']) ?? 'auto',
     contextLength: integerOption(values, 'ctx', { least: 1, most: 1 << 24 }),
     kv: choiceOption(values, 'kv', ['f16', 'int8', 'int4']) ?? 'f16',
+    speculation: choiceOption(values, 'speculation', ['on', 'off']) !== 'off',
+    draftModel: textOption(values, 'draft-model') ?? null,
   };
 }
 

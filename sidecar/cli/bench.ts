@@ -32,6 +32,8 @@ export const command: Command = {
     const line = new ProgressLine(process.stderr);
     const started = performance.now();
     const engine = await context.loadEngine({
+      // What it measures are decode steps of one token; made-up prompts repeat themselves as no text does.
+      speculation: false,
       onProgress: (fraction) => line.show(`Loading: ${Math.floor(100 * fraction)} %`),
     });
     const loadMs = performance.now() - started;

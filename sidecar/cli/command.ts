@@ -24,6 +24,9 @@ export interface CommonOptions {
   readonly backend: 'auto' | 'cpu' | 'gpu';
   readonly contextLength: number | undefined;
   readonly kv: 'f16' | 'int8' | 'int4';
+  readonly speculation: boolean;
+  /** Null: drafts come from repetitions only. */
+  readonly draftModel: string | null;
 }
 
 export interface CliContext {

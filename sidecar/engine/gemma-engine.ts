@@ -20,10 +20,12 @@ import type { Gemma3Config, LayerKind } from './model/config.ts';
 import { Gemma3, type Gemma3Limits } from './model/gemma3.ts';
 import type { GgufFile } from './model/gguf.ts';
 import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
-import { openModelFile } from './model-file.ts';
+import { type ModelFile, openModelFile } from './model-file.ts';
 import { GEMMA_SAMPLING, PENALTY_SPAN, Sampler } from './sampler/sampler.ts';
 import { Scheduler } from './scheduler.ts';
 import type { WorkReport } from './sequence.ts';
+import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
+import { Speculation } from './speculation/speculation.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** Tokens and rows of logits in one pass. */
@@ -57,7 +59,9 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
   signal?.throwIfAborted();
   const { gguf, config, notes: configNotes, tokenizer } = openModelFile(modelPath);
   const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
-  const plan = planEngineMemory(gguf, config, options.contextLength);
+  const draft =
+    options.draftModelPath === undefined ? null : openDraftModel(options.draftModelPath, tokenizer);
+  const plan = planEngineMemory(gguf, config, options.contextLength, draft);
   const notes = plan.note === null ? configNotes : [...configNotes, plan.note];
 
   const backend = options.createBackend?.() ?? selectFor(options);
@@ -69,6 +73,15 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
     const layout = kvLayout(config);
     const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength));
     const model = new Gemma3(config, weights, backend, limits);
+    const draftModel =
+      draft &&
+      (await loadDraftModel(backend, draft, {
+        layout: kvLayout(draft.config),
+        limits,
+        contextLength: plan.contextLength,
+        weightBytes: weightBytes(gguf, config),
+        ...(signal && { signal }),
+      }));
     return new GemmaEngine({
       description: describe(gguf, config),
       tokenizer,
@@ -77,6 +90,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       backend,
       model,
       kv,
+      speculation: options.speculation === false ? null : new Speculation(draftModel),
     });
   } catch (error) {
     backend.dispose();
@@ -89,6 +103,7 @@ export function planEngineMemory(
   gguf: GgufFile,
   config: Gemma3Config,
   contextLength: number | undefined,
+  draft: ModelFile | null = null,
 ): MemoryPlan {
   if (contextLength !== undefined && contextLength > config.trainedContext) {
     throw new RangeError(
@@ -101,6 +116,11 @@ export function planEngineMemory(
     scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
     trainedContext: config.trainedContext,
     contextLength,
+    draft: draft && {
+      layout: kvLayout(draft.config),
+      weightBytes: weightBytes(draft.gguf, draft.config),
+      scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
+    },
     available: availableMemory(),
   });
 }
@@ -113,6 +133,7 @@ interface Parts {
   readonly backend: Backend;
   readonly model: Gemma3;
   readonly kv: KvCache;
+  readonly speculation: Speculation | null;
 }
 
 export class GemmaEngine implements Engine {
@@ -125,9 +146,10 @@ export class GemmaEngine implements Engine {
   readonly #model: Gemma3;
   readonly #kv: KvCache;
   readonly #scheduler: Scheduler;
+  readonly #speculation: Speculation | null;
   #disposing: Promise<void> | null = null;
 
-  constructor({ description, tokenizer, contextLength, notes, backend, model, kv }: Parts) {
+  constructor({ description, tokenizer, contextLength, notes, backend, model, kv, speculation }: Parts) {
     this.model = description;
     this.tokenizer = tokenizer;
     this.contextLength = contextLength;
@@ -137,6 +159,7 @@ export class GemmaEngine implements Engine {
     this.#model = model;
     this.#kv = kv;
     this.#scheduler = new Scheduler(backend, model, kv);
+    this.#speculation = speculation;
   }
 
   memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number } {
@@ -162,9 +185,13 @@ export class GemmaEngine implements Engine {
     const generated: number[] = [];
     let stopped = false;
     events.push({ kind: 'waiting' });
+    const priority = options.priority ?? 'chat';
+    const drafter = this.#speculation?.begin(ids, priority === 'chat') ?? null;
     const report = this.#scheduler.run({
       prompt: ids,
-      priority: options.priority ?? 'chat',
+      priority,
+      drafter,
+      mostToAppend: () => most - generated.length,
       keepAt: (options.keepAt ?? []).filter((n) => n > 0 && n <= ids.length),
       firstLogits: ids.length - 1,
       onRead: (done, cached) => events.push({ kind: 'prefill', done, total: ids.length, cached }),
@@ -181,11 +208,15 @@ export class GemmaEngine implements Engine {
     });
     report.then(
       (work) => {
+        drafter?.end();
         const reason = stopped ? 'stop' : most < options.maxTokens ? 'context' : 'length';
         events.push(endEvent(work, work.cancelled ? 'cancelled' : reason, ids.length, generated.length));
         events.close();
       },
-      (error: unknown) => events.fail(error),
+      (error: unknown) => {
+        drafter?.end();
+        events.fail(error);
+      },
     );
     try {
       yield* events;
@@ -237,6 +268,7 @@ export class GemmaEngine implements Engine {
 
   async #dispose(): Promise<void> {
     await this.#scheduler.dispose();
+    this.#speculation?.dispose();
     this.#kv.dispose();
     this.#model.dispose();
     this.#backend.dispose();
@@ -255,6 +287,8 @@ export class GemmaEngine implements Engine {
       priority: 'background',
       keepAt: [],
       firstLogits: first,
+      drafter: null,
+      mostToAppend: () => 0,
       onRead: () => {},
       onLogits: (index, row) => {
         onRow(index, row);
@@ -320,12 +354,22 @@ function recentTokens(prompt: Uint32Array, generated: readonly number[]): Uint32
 }
 
 function endEvent(
-  { cachedTokens, prefillMs, decodeMs }: WorkReport,
+  { cachedTokens, prefillMs, decodeMs, draftedTokens, acceptedTokens }: WorkReport,
   reason: 'stop' | 'length' | 'context' | 'cancelled',
   promptTokens: number,
   generatedTokens: number,
 ): GenerateEvent {
-  return { kind: 'end', reason, promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs };
+  return {
+    kind: 'end',
+    reason,
+    promptTokens,
+    cachedTokens,
+    generatedTokens,
+    prefillMs,
+    decodeMs,
+    draftedTokens,
+    acceptedTokens,
+  };
 }
 
 export function logSumExp(logits: Float32Array): number {

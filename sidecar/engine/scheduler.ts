@@ -1,12 +1,15 @@
 /**
  * Whose turn it is. One model, many sequences: typing before chat before background work, first come first served within
- * a class. A turn is one pass: a chunk of a prompt, or one token. More urgent work interrupts a chunk, which is then read
- * again later; results do not depend on how a prompt was cut.
+ * a class. A turn is one pass: a chunk of a prompt, or one token with the draft of what may follow it. More urgent work
+ * interrupts a chunk, which is then read again later; results do not depend on how a prompt was cut, nor on drafts.
  */
 import { type Backend, PAGE_POSITIONS, PassCancelled } from './backend/backend.ts';
 import { type KvCache, KvFull } from './kv/kv-cache.ts';
+import type { KvSequence } from './kv/kv-sequence.ts';
+import type { KvViews } from './kv/layout.ts';
 import type { Gemma3 } from './model/gemma3.ts';
 import { PRIORITY_ORDER, Sequence, type Work, type WorkReport } from './sequence.ts';
+import { type Drafter, NO_DRAFT } from './speculation/drafter.ts';
 
 /** Tokens of a chunk after an interruption: short enough to get through between two keystrokes. */
 const CHUNK_AFTER_INTERRUPTION = PAGE_POSITIONS;
@@ -114,6 +117,11 @@ export class Scheduler {
     const { work } = sequence;
     const wasReading = sequence.isReading;
     const kv = sequence.kv ?? this.#begin(sequence);
+    if (!wasReading && work.drafter !== null && sequence.ids.length - kv.length === 1) {
+      const isComplete = await this.#decode(sequence, kv, work.drafter, signal);
+      sequence.decodeMs += performance.now() - started;
+      return isComplete;
+    }
     const end = this.#chunkEnd(sequence, kv.length);
     const position = kv.length;
     const ids = sequence.ids.slice(position, end);
@@ -143,6 +151,48 @@ export class Scheduler {
     return false;
   }
 
+  /** One pass over the newest token and a draft of what follows it. True when the work is complete. */
+  async #decode(sequence: Sequence, kv: KvSequence, drafter: Drafter, signal: AbortSignal): Promise<boolean> {
+    const { work } = sequence;
+    const position = kv.length;
+    const proposal = await this.#propose(sequence, drafter, signal);
+    const { views, draft } = prepareWithDraft(kv, proposal);
+    const tokens = Uint32Array.of(sequence.ids[position]!, ...draft);
+    const pass = this.#backend.createPass();
+    this.#model.body(pass, { ids: tokens, position, kv: views });
+    this.#model.head(pass, 0, tokens.length);
+    await pass.submit(signal);
+
+    let accepted = 0;
+    let next = this.#decideAfter(work, position, 0);
+    while (accepted < draft.length && next === draft[accepted]) {
+      accepted++;
+      next = this.#decideAfter(work, position + accepted, accepted);
+    }
+    // What was written beyond this for wrong tokens is overwritten by the next pass.
+    kv.commit(tokens.subarray(0, 1 + accepted));
+    for (let i = 0; i < accepted; i++) sequence.append(draft[i]!);
+    if (draft.length > 0) drafter.settle(accepted);
+    sequence.draftedTokens += draft.length;
+    sequence.acceptedTokens += accepted;
+    sequence.firstLogits = Math.max(sequence.firstLogits, kv.length);
+    if (next === null) return true;
+    sequence.append(next);
+    return false;
+  }
+
+  async #propose(sequence: Sequence, drafter: Drafter, signal: AbortSignal): Promise<Uint32Array> {
+    // The token after the last draft comes with it, so a draft is one shorter than what is wanted.
+    const most = Math.min(sequence.work.mostToAppend(), this.#model.limits.logits) - 1;
+    return most < 1 ? NO_DRAFT : await drafter.propose(sequence.ids, most, signal);
+  }
+
+  /** Hands over row `row` of the pass that has run, the logits after token `index`. */
+  #decideAfter(work: Work, index: number, row: number): number | null {
+    this.#backend.readBack(this.#model.logits, this.#row, row, 1);
+    return work.onLogits(index, this.#row);
+  }
+
   #begin(sequence: Sequence) {
     const { work } = sequence;
     const kv = this.#kv.begin(sequence.ids, sequence.firstLogits);
@@ -167,7 +217,7 @@ export class Scheduler {
 
   /** Hands over the logits after tokens [first, end); the last pass left the first rows of them. */
   async #readLogits(work: Work, first: number, end: number, position: number): Promise<number | null> {
-    const { logits, limits } = this.#model;
+    const { limits } = this.#model;
     let next: number | null = null;
     for (let from = first; from < end; from += limits.logits) {
       const rows = Math.min(limits.logits, end - from);
@@ -178,8 +228,7 @@ export class Scheduler {
         await pass.submit(work.signal);
       }
       for (let i = 0; i < rows; i++) {
-        this.#backend.readBack(logits, this.#row, i, 1);
-        next = work.onLogits(from + i, this.#row);
+        next = this.#decideAfter(work, from + i, i);
       }
     }
     return next;
@@ -211,6 +260,16 @@ export class Scheduler {
     this.#waiting.delete(sequence);
     for (const other of this.#waiting) other.blocked = false;
     settle();
+  }
+}
+
+/** Pages for one token and the draft; where there are none for the draft, it is left out. Throws KvFull. */
+function prepareWithDraft(kv: KvSequence, draft: Uint32Array): { views: KvViews; draft: Uint32Array } {
+  try {
+    return { views: kv.prepare(1 + draft.length), draft };
+  } catch (error) {
+    if (!(error instanceof KvFull) || draft.length === 0) throw error;
+    return { views: kv.prepare(1), draft: NO_DRAFT };
   }
 }
 

@@ -1,6 +1,7 @@
 /** One piece of work for the scheduler: a prompt to read and, after it, tokens to append one by one. */
 import type { KeepRank } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
+import type { Drafter } from './speculation/drafter.ts';
 
 export type Priority = 'completion' | 'chat' | 'background';
 
@@ -21,6 +22,10 @@ export interface Work {
    * value is appended and run next, or null ends the work; before, it is ignored. What it throws fails the work.
    */
   onLogits(index: number, row: Float32Array): number | null;
+  /** Proposes tokens that are verified together with the one to run; null to decode one by one. The result is the same. */
+  readonly drafter: Drafter | null;
+  /** How many more tokens could be appended: drafts are no longer. Asked before every draft. */
+  mostToAppend(): number;
   readonly signal: AbortSignal;
 }
 
@@ -30,6 +35,9 @@ export interface WorkReport {
   /** Time spent computing for this work up to the end of the prompt, and after it. */
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** Tokens that were drafted, and those of them that the model said too. */
+  readonly draftedTokens: number;
+  readonly acceptedTokens: number;
 }
 
 /** A piece of work under way. */
@@ -44,6 +52,8 @@ export class Sequence {
   firstLogits: number;
   prefillMs = 0;
   decodeMs = 0;
+  draftedTokens = 0;
+  acceptedTokens = 0;
   /** Waits for KV pages of others. */
   blocked = false;
   /** Was interrupted within a chunk by more urgent work, and reads in smaller ones until one is through. */
@@ -89,8 +99,15 @@ export class Sequence {
   }
 
   finish(cancelled: boolean): void {
-    const { cachedTokens, prefillMs, decodeMs } = this;
-    this.#resolve({ cancelled, cachedTokens: cachedTokens ?? 0, prefillMs, decodeMs });
+    const { cachedTokens, prefillMs, decodeMs, draftedTokens, acceptedTokens } = this;
+    this.#resolve({
+      cancelled,
+      cachedTokens: cachedTokens ?? 0,
+      prefillMs,
+      decodeMs,
+      draftedTokens,
+      acceptedTokens,
+    });
   }
 
   fail(error: unknown): void {

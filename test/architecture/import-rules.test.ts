@@ -101,7 +101,7 @@ test('3 and 4: sidecar layers import downwards only; wire types stop in server/;
 /** Engine parts from top to bottom; a part may import parts of a strictly higher number, or itself. */
 const ENGINE_ORDER: readonly (readonly [RegExp, number])[] = [
   [/^sidecar\/engine\/[^/]*engine\.ts$/, 0],
-  [/^sidecar\/engine\/[^/]+\.ts$/, 1],
+  [/^sidecar\/engine\/([^/]+\.ts$|speculation\/)/, 1],
   [/^sidecar\/engine\/(model|vision)\//, 2],
   [/^sidecar\/engine\/tokenizer\//, 2],
   [/^sidecar\/engine\/(kv|sampler)\//, 3],

@@ -81,6 +81,23 @@ describe('kept states', () => {
     cache.dispose();
   });
 
+  test('a long pass of which little is committed leaves the pages before it in their places', () => {
+    const cache = new KvCache(backend, LAYOUT, PAGES);
+    const sequence = cache.begin(Uint32Array.of(1), 0);
+    read(
+      sequence,
+      Uint32Array.from({ length: 250 }, (_, i) => i),
+    );
+    // A draft of ten tokens goes on into the next page; only one of them proves right.
+    sequence.prepare(10);
+    sequence.commit([1]);
+    const { pageTable } = sequence.prepare(1).global;
+    assert.deepEqual([...pageTable.subarray(0, 4)], [...sequence.runs.global.pages.slice(0, 4)]);
+    assert.equal(new Set(pageTable).size, pageTable.length);
+    sequence.release();
+    cache.dispose();
+  });
+
   test('passing states make room first, then those used longest ago', () => {
     const cache = new KvCache(backend, LAYOUT, { ...PAGES, global: 12 });
     const prompts = [1, 2, 3].map((salt) => Uint32Array.from({ length: 256 }, (_, i) => i * 3 + salt));

@@ -97,6 +97,8 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
       reason,
       promptTokens: ids.length,
       cachedTokens: cached,
+      draftedTokens: 0,
+      acceptedTokens: 0,
       generatedTokens: generated,
       prefillMs: 1,
       decodeMs: 1,

@@ -67,8 +67,10 @@ export class KvSequence {
     local.dropBefore(firstLocalPage(this.#layout, this.#length));
     local.makeWritable(first, end, (isNeeded) => this.#take('local', isNeeded));
     global.makeWritable(first, end, (isNeeded) => this.#take('global', isNeeded));
-    if (end > this.#table.length) this.#table = new Int32Array(2 * end);
-    const table = this.#table.subarray(0, end);
+    // A longer pass whose last tokens were not committed has left pages behind the present end.
+    const tableEnd = Math.max(end, global.end);
+    if (tableEnd > this.#table.length) this.#table = new Int32Array(2 * tableEnd);
+    const table = this.#table.subarray(0, tableEnd);
     local.fillTable(this.#ring);
     global.fillTable(table);
     return {

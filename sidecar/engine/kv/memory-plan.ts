@@ -48,6 +48,12 @@ export interface MemoryRequest {
   readonly trainedContext: number;
   /** Undefined: as long as the model was trained for, or as memory allows. */
   readonly contextLength: number | undefined;
+  /** A draft model beside it. */
+  readonly draft?: {
+    readonly layout: KvLayout;
+    readonly weightBytes: number;
+    readonly scratchBytes: number;
+  } | null;
   /** Bytes that this process may still take. */
   readonly available: number;
 }
@@ -61,16 +67,20 @@ export interface MemoryPlan {
 
 /** @throws OutOfMemory with the numbers, if the context that was asked for, or any useful one, does not fit. */
 export function planMemory(request: MemoryRequest): MemoryPlan {
-  const { layout, weightBytes, scratchBytes, trainedContext, contextLength, available } = request;
+  const { layout, draft, trainedContext, contextLength, available } = request;
+  const weightBytes = request.weightBytes + (draft?.weightBytes ?? 0);
+  const scratchBytes = request.scratchBytes + (draft?.scratchBytes ?? 0);
   const fixed = weightBytes + scratchBytes + HEADROOM_BYTES;
-  const fits = (context: number) => fixed + kvMemory(layout, context).total <= available;
+  const kvBytes = (context: number) =>
+    kvMemory(layout, context).total + (draft == null ? 0 : kvMemory(draft.layout, context).total);
+  const fits = (context: number) => fixed + kvBytes(context) <= available;
   const wanted = contextLength ?? trainedContext;
   if (fits(wanted)) return { contextLength: wanted, kv: kvMemory(layout, wanted), note: null };
 
   const fitting = largestFitting(wanted, fits);
   const needs =
     `${gib(weightBytes)} for weights, ${gib(scratchBytes + HEADROOM_BYTES)} for working memory and ` +
-    `${gib(kvMemory(layout, wanted).total)} for a context of ${wanted} tokens`;
+    `${gib(kvBytes(wanted))} for a context of ${wanted} tokens`;
   if (fitting === null) {
     throw new OutOfMemory(
       `Not enough memory: the model needs ${needs}, but only ${gib(available)} is free. Close other programs or choose a smaller model.`,
