@@ -7,7 +7,7 @@ from pipeline import tasks
 from pipeline.batches import Corpus, Stage, batch
 from pipeline.tokenizer import Tokenizer, train
 
-STAGE = Stage(until=1.01, length=256, rows=2, characters=(150, 400), turns=(1, 3), chat=0.7, middle=0.2)
+STAGE = Stage(until=1.01, length=256, rows=2, characters=(150, 400), turns=(1, 3), chat=0.7, middle=0.2, pictures=0.0)
 
 
 def test_every_cited_line_shows_its_number_in_the_prompt(corpus_file):
