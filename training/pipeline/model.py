@@ -4,7 +4,9 @@ Norm weights are stored as in the Hugging Face checkpoints (the factor is 1 + we
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 from pipeline.quant import fake_q4_0
 
 Params = dict[str, jax.Array]
+Linear = Callable[[Params, str, jax.Array], jax.Array]  # (parameters, name of the matrix, inputs) to outputs
 QUERY_BLOCK = 256  # queries whose scores are held at once; keys after the block are never computed
 IMAGE_ROWS = 64  # the longest image, whose rows see each other both ways
 
@@ -34,16 +37,21 @@ class Config:
     rope_base_global: float = 1e6
     rope_base_local: float = 1e4
     rms_epsilon: float = 1e-6
+    rope_factor_global: float = 1.0  # positions of global layers are divided by it
+    query_pre_attn_scalar: float = 0.0  # scores are divided by its root; 0 means key_length
+    global_layers: tuple[int, ...] | None = None  # where they are not one in sliding_pattern
 
     def is_global(self, layer: int) -> bool:
-        return (layer + 1) % self.sliding_pattern == 0
+        return (layer + 1) % self.sliding_pattern == 0 if self.global_layers is None else layer in self.global_layers
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Config":
-        return cls(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        layers = values.get("global_layers")
+        return cls(**{**values, "global_layers": None if layers is None else tuple(layers)})
 
 
 def linear_shapes(config: Config) -> dict[str, tuple[int, int]]:
@@ -80,25 +88,31 @@ def rms_norm(x: jax.Array, weight: jax.Array, epsilon: float) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * (1.0 + weight)
 
 
-def rope(x: jax.Array, base: float) -> jax.Array:
-    """Rotary embedding in NeoX pairing; x is [batch, length, heads, key_length]."""
+def plain(params: Params, name: str, x: jax.Array) -> jax.Array:
+    return x @ params[name].T
+
+
+def rope(x: jax.Array, base: float, factor: float = 1.0) -> jax.Array:
+    """Rotary embedding in NeoX pairing; x is [batch, length, heads, key_length], positions are divided by `factor`."""
     half = x.shape[-1] // 2
-    angle = jnp.arange(x.shape[1])[:, None] * base ** (-jnp.arange(half) / half)[None, :]
+    angle = jnp.arange(x.shape[1])[:, None] / factor * base ** (-jnp.arange(half) / half)[None, :]
     cos, sin = jnp.cos(angle)[None, :, None, :], jnp.sin(angle)[None, :, None, :]
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: jax.Array, ahead: int = 0) -> jax.Array:
+def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: jax.Array, ahead: int = 0,
+              linear: Linear = plain) -> jax.Array:
     """Grouped-query attention with QK-norm; mask is [batch, length, length], True where allowed, at most `ahead` after the diagonal."""
     batch, length, _ = x.shape
     heads, kv_heads, size = config.head_count, config.head_count_kv, config.key_length
-    base = config.rope_base_global if config.is_global(layer) else config.rope_base_local
-    q = (x @ params[f"blk.{layer}.attn_q"].T).reshape(batch, length, heads, size)
-    k = (x @ params[f"blk.{layer}.attn_k"].T).reshape(batch, length, kv_heads, size)
-    v = (x @ params[f"blk.{layer}.attn_v"].T).reshape(batch, length, kv_heads, size)
-    q = rope(rms_norm(q, params[f"blk.{layer}.attn_q_norm"], config.rms_epsilon), base) * size**-0.5
-    k = rope(rms_norm(k, params[f"blk.{layer}.attn_k_norm"], config.rms_epsilon), base)
+    base, factor = (config.rope_base_global, config.rope_factor_global) if config.is_global(layer) else (config.rope_base_local, 1.0)
+    q = linear(params, f"blk.{layer}.attn_q", x).reshape(batch, length, heads, size)
+    k = linear(params, f"blk.{layer}.attn_k", x).reshape(batch, length, kv_heads, size)
+    v = linear(params, f"blk.{layer}.attn_v", x).reshape(batch, length, kv_heads, size)
+    scale = (config.query_pre_attn_scalar or size) ** -0.5
+    q = rope(rms_norm(q, params[f"blk.{layer}.attn_q_norm"], config.rms_epsilon), base, factor) * scale
+    k = rope(rms_norm(k, params[f"blk.{layer}.attn_k_norm"], config.rms_epsilon), base, factor)
     q = q.reshape(batch, length, kv_heads, heads // kv_heads, size)
     reach = length if config.is_global(layer) else config.sliding_window
     parts = []
@@ -109,36 +123,42 @@ def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: ja
         probabilities = jax.nn.softmax(jnp.where(mask[:, None, None, rows, columns], scores, -1e9), axis=-1)
         parts.append(jnp.einsum("bkgts,bskh->btkgh", probabilities, v[:, columns]))
     mixed = jnp.concatenate(parts, axis=1).reshape(batch, length, heads * size)
-    return mixed @ params[f"blk.{layer}.attn_output"].T
+    return linear(params, f"blk.{layer}.attn_output", mixed)
+
+
+def block(config: Config, layer: int, ahead: int, linear: Linear, params: Params, x: jax.Array, mask: jax.Array) -> jax.Array:
+    """One transformer block, residuals included."""
+    epsilon, name = config.rms_epsilon, f"blk.{layer}."
+    mixed = attention(config, params, layer, rms_norm(x, params[name + "attn_norm"], epsilon), mask, ahead, linear)
+    x = x + rms_norm(mixed, params[name + "post_attention_norm"], epsilon)
+    h = rms_norm(x, params[name + "ffn_norm"], epsilon)
+    h = jax.nn.gelu(linear(params, name + "ffn_gate", h), approximate=True) * linear(params, name + "ffn_up", h)
+    return x + rms_norm(linear(params, name + "ffn_down", h), params[name + "post_ffw_norm"], epsilon)
 
 
 def hidden_states(config: Config, params: Params, tokens: jax.Array, segments: jax.Array, images: jax.Array | None = None,
-                  soft: jax.Array | None = None) -> jax.Array:
+                  soft: jax.Array | None = None, linear: Linear = plain, again: bool = False) -> jax.Array:
     """Final normalised states [batch, length, embedding_length]. Tokens attend within their segment only.
 
     `images` [batch, length] numbers the rows of images (0: text); rows of one image, at most IMAGE_ROWS, see each other both ways. `soft`
     [batch, length, embedding_length] replaces the scaled embeddings of those rows; without it their tokens' own stand for them.
+    `again` computes each block a second time for its gradient instead of keeping what is inside it.
     """
-    epsilon = config.rms_epsilon
     position = jnp.arange(tokens.shape[1])
     causal = position[:, None] >= position[None, :]
     near = position[:, None] - position[None, :] < config.sliding_window
     same = segments[:, :, None] == segments[:, None, :]
-    x = params["token_embd"][tokens] * config.embedding_length**0.5
+    x = params["token_embd"][tokens].astype(jnp.float32) * config.embedding_length**0.5
     together, ahead = jnp.zeros((), bool), 0
     if images is not None:
         together, ahead = same & (images[:, :, None] == images[:, None, :]) & (images > 0)[:, :, None], IMAGE_ROWS
         if soft is not None:
             x = jnp.where((images > 0)[:, :, None], soft, x)
     for layer in range(config.block_count):
-        block = f"blk.{layer}."
         mask = (same & causal if config.is_global(layer) else same & causal & near) | together
-        mixed = attention(config, params, layer, rms_norm(x, params[block + "attn_norm"], epsilon), mask, ahead)
-        x = x + rms_norm(mixed, params[block + "post_attention_norm"], epsilon)
-        h = rms_norm(x, params[block + "ffn_norm"], epsilon)
-        h = jax.nn.gelu(h @ params[block + "ffn_gate"].T, approximate=True) * (h @ params[block + "ffn_up"].T)
-        x = x + rms_norm(h @ params[block + "ffn_down"].T, params[block + "post_ffw_norm"], epsilon)
-    return rms_norm(x, params["output_norm"], epsilon)
+        step = partial(block, config, layer, ahead, linear)
+        x = (jax.checkpoint(step) if again else step)(params, x, mask)
+    return rms_norm(x, params["output_norm"], config.rms_epsilon)
 
 
 def logits(config: Config, params: Params, tokens: jax.Array, segments: jax.Array, images: jax.Array | None = None,

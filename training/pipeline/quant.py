@@ -20,3 +20,11 @@ def round_q4_0(weight: jax.Array) -> jax.Array:
 def fake_q4_0(weight: jax.Array) -> jax.Array:
     """Rounded value forward, identity gradient backward (straight-through)."""
     return weight + jax.lax.stop_gradient(round_q4_0(weight) - weight)
+
+
+def fake_int8(x: jax.Array) -> jax.Array:
+    """Activations as an int8 kernel reads them: blocks of 32 along the last axis, scale = largest magnitude / 127; straight-through."""
+    blocks = x.reshape(*x.shape[:-1], -1, BLOCK)
+    scale = jnp.max(jnp.abs(blocks), axis=-1, keepdims=True) / 127.0
+    level = jnp.round(blocks / jnp.where(scale == 0, 1.0, scale))
+    return x + jax.lax.stop_gradient((level * scale).reshape(x.shape) - x)

@@ -2,7 +2,7 @@ import gguf
 import jax
 import numpy as np
 
-from pipeline.quant import fake_q4_0, round_q4_0
+from pipeline.quant import fake_int8, fake_q4_0, round_q4_0
 
 
 def test_rounding_equals_that_of_the_gguf_package():
@@ -17,3 +17,14 @@ def test_the_gradient_passes_straight_through():
     weight = np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32)
     gradient = jax.grad(lambda w: (fake_q4_0(w) * 3.0).sum())(weight)
     np.testing.assert_array_equal(np.asarray(gradient), np.full((2, 32), 3.0, np.float32))
+
+
+def test_int8_activations_err_by_half_a_level_at_most_and_pass_gradients():
+    x = np.random.default_rng(2).standard_normal((3, 64)).astype(np.float32)
+    x[0, :32] = 0
+    rounded = np.asarray(fake_int8(x))
+    limit = np.abs(x.reshape(3, 2, 32)).max(axis=-1, keepdims=True) / 127 * 0.501
+    assert np.all(np.abs(rounded - x).reshape(3, 2, 32) <= limit)
+    assert len(np.unique(rounded[1, :32])) > 10
+    assert not np.array_equal(rounded, x)
+    np.testing.assert_array_equal(np.asarray(jax.grad(lambda v: (fake_int8(v) * 2.0).sum())(x)), np.full(x.shape, 2.0, np.float32))

@@ -1,0 +1,128 @@
+"""Gemma 3's image tower in plain JAX: SigLIP blocks over patches, average pooling, RMSNorm and a projection.
+
+The recipe of Gemma 3 at any size: pixels in [-1, 1], patches in row order (channel, y, x), learnt positions, pre-LayerNorm blocks with
+biases and tanh-GELU, a last LayerNorm, pooling of `pool` x `pool` patches, then the soft tokens. Names are llama.cpp's; `mm.soft_emb_norm`
+is kept without the 1 that the file carries.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pipeline.model import Params
+
+
+@dataclass(frozen=True)
+class TowerConfig:
+    """Shape of the tower; names follow the `clip.vision` keys."""
+
+    image_size: int = 256
+    patch_size: int = 16
+    embedding_length: int = 128
+    block_count: int = 5
+    head_count: int = 4
+    feed_forward_length: int = 512
+    pool: int = 2
+    epsilon: float = 1e-6
+
+    @property
+    def side(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        return (self.side // self.pool) ** 2
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "TowerConfig":
+        return cls(**json.loads(path.read_text()))
+
+
+def positions(side: int, width: int) -> np.ndarray:
+    """Sines and cosines of row and column, [side * side, width]: where the learnt positions begin."""
+    quarter = width // 4
+    angle = np.arange(side)[:, None] * 30.0 ** (-np.arange(quarter) / quarter)
+    wave = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+    rows, columns = np.repeat(wave, side, axis=0), np.tile(wave, (side, 1))
+    return np.concatenate([rows, columns], axis=1).astype(np.float32)
+
+
+def patches(config: TowerConfig, pixels: jax.Array) -> jax.Array:
+    """[batch, height, width, 3] bytes to [batch, patches, 3 * patch * patch] in [-1, 1]."""
+    side, patch = config.side, config.patch_size
+    x = (pixels.astype(jnp.float32) / 255.0 - 0.5) / 0.5
+    x = x.reshape(-1, side, patch, side, patch, 3).transpose(0, 1, 3, 5, 2, 4)
+    return x.reshape(-1, side * side, 3 * patch * patch)
+
+
+def init(config: TowerConfig, key: jax.Array, text_width: int, sample: np.ndarray) -> Params:
+    """Random weights; the patch embedding begins as the whitened principal components of `sample` (bytes, as `patches` takes them)."""
+    width, hidden = config.embedding_length, config.feed_forward_length
+    values = np.asarray(patches(config, jnp.asarray(sample))).reshape(-1, 3 * config.patch_size**2)
+    mean = values.mean(axis=0)
+    strength, axes = np.linalg.eigh(np.cov(values - mean, rowvar=False))
+    kernel = (axes[:, ::-1][:, :width] / np.sqrt(np.maximum(strength[::-1][:width], 1e-3 * strength[-1]))).T
+    keys = iter(jax.random.split(key, 1 + 6 * config.block_count))
+    params: Params = {"v.patch_embd.weight": jnp.asarray(kernel, jnp.float32), "v.patch_embd.bias": jnp.asarray(-kernel @ mean, jnp.float32),
+                      "v.position_embd.weight": jnp.asarray(positions(config.side, width))}
+    for layer in range(config.block_count):
+        block = f"v.blk.{layer}."
+        for norm in ("ln1", "ln2"):
+            params |= {f"{block}{norm}.weight": jnp.ones(width), f"{block}{norm}.bias": jnp.zeros(width)}
+        for name, outputs, inputs in (("attn_q", width, width), ("attn_k", width, width), ("attn_v", width, width), ("attn_out", width, width),
+                                      ("ffn_up", hidden, width), ("ffn_down", width, hidden)):
+            scale = 0.3 if name in ("attn_out", "ffn_down") else 1.0
+            params[f"{block}{name}.weight"] = jax.random.normal(next(keys), (outputs, inputs)) * (scale * inputs**-0.5)
+            params[f"{block}{name}.bias"] = jnp.zeros(outputs)
+    params |= {"v.post_ln.weight": jnp.ones(width), "v.post_ln.bias": jnp.zeros(width), "mm.soft_emb_norm.weight": jnp.zeros(width)}
+    params["mm.input_projection.weight"] = jax.random.normal(next(keys), (width, text_width)) * width**-0.5
+    return params
+
+
+def is_linear(name: str) -> bool:
+    """True for the matrices of the blocks."""
+    return name.startswith("v.blk.") and name.endswith(".weight") and ".ln" not in name
+
+
+def layer_norm(x: jax.Array, params: Params, name: str, epsilon: float) -> jax.Array:
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + epsilon) * params[f"{name}.weight"] + params[f"{name}.bias"]
+
+
+def linear(x: jax.Array, params: Params, name: str) -> jax.Array:
+    return x @ params[f"{name}.weight"].T + params[f"{name}.bias"]
+
+
+def attention(config: TowerConfig, params: Params, block: str, x: jax.Array) -> jax.Array:
+    batch, length, width = x.shape
+    heads = config.head_count
+    q, k, v = (linear(x, params, f"{block}attn_{n}").reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3) for n in "qkv")
+    probabilities = jax.nn.softmax(q @ k.transpose(0, 1, 3, 2) * (width // heads) ** -0.5, axis=-1)
+    return linear((probabilities @ v).transpose(0, 2, 1, 3).reshape(batch, length, width), params, f"{block}attn_out")
+
+
+def pooled(config: TowerConfig, params: Params, pixels: jax.Array) -> jax.Array:
+    """Normalised pooled states [batch, tokens, embedding_length] of byte pixels [batch, size, size, 3]."""
+    x = linear(patches(config, pixels), params, "v.patch_embd") + params["v.position_embd.weight"]
+    for layer in range(config.block_count):
+        block = f"v.blk.{layer}."
+        x = x + attention(config, params, block, layer_norm(x, params, block + "ln1", config.epsilon))
+        h = jax.nn.gelu(linear(layer_norm(x, params, block + "ln2", config.epsilon), params, block + "ffn_up"), approximate=True)
+        x = x + linear(h, params, block + "ffn_down")
+    x = layer_norm(x, params, "v.post_ln", config.epsilon)
+    side, pool, width = config.side // config.pool, config.pool, config.embedding_length
+    x = x.reshape(-1, side, pool, side, pool, width).mean(axis=(2, 4)).reshape(-1, side * side, width)
+    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + config.epsilon) * (1.0 + params["mm.soft_emb_norm.weight"])
+
+
+def soft_tokens(config: TowerConfig, params: Params, pixels: jax.Array) -> jax.Array:
+    """What the text model reads in place of embeddings, [batch, tokens, text width]; not scaled further."""
+    return pooled(config, params, pixels) @ params["mm.input_projection.weight"]

@@ -1,0 +1,192 @@
+"""Train the image tower on drawings: every cell of the picture learns the piece that it says. Run again with the same --run to go on.
+
+Run from training/:  python -m pipeline.train_tower --run runs/tower --minutes 60
+The targets are known for each cell, so no text model takes part: the tower's soft token is scored against the embeddings of all pieces,
+and two more heads, thrown away later, learn the name at each node and the direction of each edge. Afterwards
+`python -m pipeline.export_tower` fits the projection to the text model's embeddings and writes the file.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+from PIL import Image
+
+from pipeline import tower
+from pipeline.diagrams import draw
+from pipeline.model import Params
+from pipeline.pictures import GRAPHS, GRID, KINDS, Picture, compose, vocabulary
+from pipeline.tower import TowerConfig
+from pipeline.train import ALLOCATOR, ROOT, read_progress, restore, save
+
+CLASSES = [None, *vocabulary()]
+CLASS = {text: index for index, text in enumerate(CLASSES)}
+BATCH = 16
+DIRECTIONS = [None] + [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if (x, y) != (0, 0)]
+MUON_RATE, ADAM_RATE = 4e-3, 2e-3
+WARM_UP_STEPS, DECAY_FROM = 100, 0.5
+DENSE_UNTIL = 0.3  # share of the run in which full tables and cards, which teach to read words, are drawn most
+CHECKPOINT_SECONDS = 120
+HELD_OUT_SEED = "held-out"
+
+
+def helpers(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of the node whose slot a cell belongs to (left cells), and directions of the edges (right cells)."""
+    names, directions = np.zeros(GRID * GRID, np.int32), np.zeros(GRID * GRID, np.int32)
+    for name, (column, row) in picture.nodes.items():
+        targets = [picture.nodes[b] for a, b in picture.edges if a == name]
+        for index in (0, 1):
+            names[(1 + 2 * row + index) * GRID + 2 * column] = CLASS[name]
+        for index, target in enumerate(sorted(targets, key=lambda s: (s[1], s[0]))):
+            directions[(1 + 2 * row + index) * GRID + 2 * column + 1] = DIRECTIONS.index((target[0] - column, target[1] - row))
+    return names, directions
+
+
+def training_picture(rng: random.Random, progress: float) -> Picture:
+    dense = 0.75 if progress < DENSE_UNTIL else 0.2
+    if rng.random() < dense:
+        kind = rng.choice(["table", "table", "class", "code", "error", "bar"])
+        return compose(kind, rng.randint(8, 12) if kind == "class" else 6, rng)
+    kind = rng.choice([*GRAPHS * 3, *KINDS])
+    return compose(kind, rng.choice([2, 3, 4, 4, 5, 5, 6, 6, 6]), rng)
+
+
+def pixels_of(picture: Picture, rng: random.Random) -> np.ndarray:
+    """Bytes [256, 256, 3], drawn at the size of the tower or twice that and reduced as the engine does."""
+    scale = rng.choice([1, 2])
+    image = draw(picture, rng, scale)
+    return np.asarray(image if scale == 1 else image.resize((image.width // 2, image.height // 2), Image.Resampling.BILINEAR))
+
+
+def make_batch(seed: int, step: int, progress: float) -> dict[str, np.ndarray]:
+    """A function of its arguments alone: pixels, cells, names, directions."""
+    rng = random.Random(f"{seed}:{step}")
+    pictures = [training_picture(rng, progress) for _ in range(BATCH)]
+    extra = [helpers(picture) for picture in pictures]
+    return {"pixels": np.stack([pixels_of(picture, rng) for picture in pictures]),
+            "cells": np.array([[CLASS[cell] for cell in picture.cells] for picture in pictures], np.int32),
+            "names": np.stack([names for names, _ in extra]), "directions": np.stack([directions for _, directions in extra])}
+
+
+def init(config: TowerConfig, seed: int) -> Params:
+    sample = make_batch(seed, -1, 1.0)["pixels"]
+    params = tower.init(config, jax.random.key(seed), len(CLASSES), sample)
+    width = config.embedding_length
+    keys = jax.random.split(jax.random.key(seed + 1))
+    return {**params, "aid.names": jax.random.normal(keys[0], (width, len(CLASSES))) * width**-0.5,
+            "aid.directions": jax.random.normal(keys[1], (width, len(DIRECTIONS))) * width**-0.5}
+
+
+def nats(scores: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross-entropy of the cells that say something plus that of the others, each its own mean: most cells are empty."""
+    each = jax.nn.logsumexp(scores, axis=-1) - jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
+    said = targets > 0
+    return jnp.sum(each * said) / jnp.maximum(jnp.sum(said), 1) + jnp.sum(each * ~said) / jnp.maximum(jnp.sum(~said), 1)
+
+
+def loss(config: TowerConfig, params: Params, data: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    states = tower.pooled(config, params, data["pixels"])
+    scores = states @ params["mm.input_projection.weight"]
+    cells = nats(scores, data["cells"])
+    names = nats(states @ params["aid.names"], data["names"])
+    directions = nats(states @ params["aid.directions"], data["directions"])
+    right = jnp.argmax(scores, axis=-1) == data["cells"]
+    said = data["cells"] > 0
+    figures = {"cells": cells, "names": names, "directions": directions, "right": jnp.sum(right & said) / jnp.sum(said), "whole": jnp.mean(jnp.all(right, axis=-1))}
+    return cells + 0.5 * names + 0.5 * directions, figures
+
+
+def optimiser(params: Params) -> optax.GradientTransformation:
+    dimensions = {name: MuonDimensionNumbers(1, 0) if tower.is_linear(name) else None for name in params}
+    return optax.chain(optax.clip_by_global_norm(1.0),
+                       muon(MUON_RATE, adam_learning_rate=ADAM_RATE, weight_decay=0.01, adam_b2=0.98, consistent_rms=0.2, muon_weight_dimension_numbers=dimensions))
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
+def update(config: TowerConfig, transform: optax.GradientTransformation, params: Params, state: optax.OptState, data: dict[str, jax.Array],
+           factor: jax.Array) -> tuple[Params, optax.OptState, jax.Array, dict[str, jax.Array]]:
+    (value, figures), gradients = jax.value_and_grad(lambda p: loss(config, p, data), has_aux=True)(params)
+    updates, state = transform.update(gradients, state, params)
+    return optax.apply_updates(params, jax.tree.map(lambda u: u * factor, updates)), state, value, figures
+
+
+def schedule(progress: float, step: int) -> float:
+    decay = 1.0 if progress < DECAY_FROM else 1.0 - 0.98 * min(1.0, (progress - DECAY_FROM) / (1.0 - DECAY_FROM))
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
+
+
+def run_training(run: Path, config: TowerConfig, params: Params, minutes: float, seed: int, stop_after: int | None = None) -> Params:
+    """Train until `minutes` of training time are spent or `stop_after` steps done, from `params` or the run's checkpoint."""
+    run.mkdir(parents=True, exist_ok=True)
+    config.save(run / "config.json")
+    params = jax.tree.map(jnp.copy, params)
+    transform = optimiser(params)
+    state = transform.init(params)
+    progress = read_progress(run)
+    if progress["step"]:
+        params, state = restore(run, params, state)
+    total = minutes * 60
+    last_time = last_save = time.monotonic()
+    sums: dict[str, float] = {}
+    with (run / "log.jsonl").open("a") as log, ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pending: list[Future[dict[str, np.ndarray]]] = []
+
+        def ask(step: int) -> None:
+            pending.append(pool.submit(make_batch, seed, step, progress["seconds"] / total))
+
+        ask(int(progress["step"]))
+        while progress["seconds"] < total and progress["step"] != stop_after:
+            data = pending.pop(0).result()
+            ask(int(progress["step"]) + 1)
+            share = progress["seconds"] / total
+            params, state, value, figures = update(config, transform, params, state, data, schedule(share, int(progress["step"])))
+            if not math.isfinite(float(value)):
+                raise SystemExit(f"the loss is not finite at step {progress['step']}: lower the learning rate and start from an older checkpoint")
+            now = time.monotonic()
+            progress["seconds"] += now - last_time
+            last_time = now
+            progress["step"] += 1
+            progress["tokens"] += BATCH
+            for name, figure in {"loss": value, **figures}.items():
+                sums[name] = sums.get(name, 0.0) + float(figure) / 50
+            if progress["step"] % 50 == 0:
+                log.write(json.dumps({**progress, **sums}) + "\n")
+                log.flush()
+                shown = " ".join(f"{name} {figure:.3f}" for name, figure in sums.items())
+                print(f"step {progress['step']:.0f} pictures {progress['tokens'] / 1e3:.1f}k {shown} left {(total - progress['seconds']) / 60:.0f} min", flush=True)
+                sums = {}
+            if now - last_save > CHECKPOINT_SECONDS:
+                save(run, params, state, progress)
+                last_save = now
+    save(run, params, state, progress)
+    return params
+
+
+def main() -> None:
+    if sys.platform == "linux" and os.environ.get("MALLOC_MMAP_MAX_") != "0":
+        os.execve(sys.executable, [sys.executable, "-m", "pipeline.train_tower", *sys.argv[1:]], {**os.environ, **ALLOCATOR})
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "tower")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--config", type=Path, help="config.json of another shape")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    config = TowerConfig.load(arguments.config) if arguments.config else TowerConfig()
+    run_training(arguments.run, config, init(config, arguments.seed), arguments.minutes, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
