@@ -7,11 +7,13 @@ import { randomUUID } from 'node:crypto';
 import type {
   ChatAttachment,
   ChatDelta,
+  ChatImage,
   ChatParams,
   ChatProgress,
   ChatResult,
   ChatTurn,
 } from '../sidecar/protocol/methods.ts';
+import type { Picture } from '../webview/picture.ts';
 import {
   type Attachment,
   type ChatEvent,
@@ -31,6 +33,13 @@ const STOP_GRACE_MS = 1_500;
 
 export interface ChatSessionOptions {
   readonly chat: (params: ChatParams, signal: AbortSignal) => Promise<ChatResult>;
+  /** Resolves when all of them have been encoded; with `anew`, encodes them once more first. */
+  readonly images: (
+    pictures: readonly Picture[],
+    options: { readonly anew: boolean },
+  ) => Promise<ChatImage[]>;
+  /** True for the error of a sidecar that no longer has an image. */
+  readonly isImageUnknown: (error: unknown) => boolean;
   readonly describeFailure: (error: unknown) => Failure;
   /** The conversation of the last session, as `save` got it. */
   readonly saved: SavedChat;
@@ -101,6 +110,27 @@ export class ChatSession {
     this.#options.save({ messages, promptUse });
   }
 
+  /** Once more with images encoded anew where the sidecar has forgotten them, as after a restart. */
+  async #answer(requestId: string, signal: AbortSignal): Promise<ChatResult> {
+    try {
+      const params = await this.#params(requestId, false);
+      signal.throwIfAborted();
+      return await this.#options.chat(params, signal);
+    } catch (error) {
+      if (signal.aborted || !this.#options.isImageUnknown(error)) throw error;
+      return this.#options.chat(await this.#params(requestId, true), signal);
+    }
+  }
+
+  /** What is sent is the conversation as it stands when the question is asked; encoding changes only its pictures. */
+  async #params(requestId: string, anew: boolean): Promise<ChatParams> {
+    const state = this.#state;
+    const images = new Map<UserMessage, readonly ChatImage[]>();
+    for (const question of questionsWithPictures(state))
+      images.set(question, await this.#options.images(question.pictures ?? [], { anew }));
+    return chatParams(requestId, state, images);
+  }
+
   /** `start` leaves the question as the last one of the state, and an answer that is to be filled. */
   async #run(start: (requestId: string) => ChatEvent): Promise<void> {
     const running = { requestId: randomUUID(), abort: new AbortController() };
@@ -109,7 +139,7 @@ export class ChatSession {
     this.dispatch(start(requestId));
     this.#save();
     try {
-      const result = await this.#options.chat(chatParams(requestId, this.#state), running.abort.signal);
+      const result = await this.#answer(requestId, running.abort.signal);
       this.dispatch({ type: 'answered', result });
     } catch (error) {
       if (running.abort.signal.aborted) this.dispatch({ type: 'stopped', requestId });
@@ -121,20 +151,34 @@ export class ChatSession {
   }
 }
 
-/** The last question of `state` and everything that was answered before it. */
-function chatParams(requestId: string, state: ChatState): ChatParams {
+/** The last question of `state` and everything that was answered before it; `images` gives each question's images. */
+function chatParams(
+  requestId: string,
+  state: ChatState,
+  images: ReadonlyMap<UserMessage, readonly ChatImage[]>,
+): ChatParams {
   const { folder, trusted } = state.workspace;
   const question = lastQuestion(state);
+  const seen = (message: UserMessage | null) => {
+    const list = message && images.get(message);
+    return list && list.length > 0 ? { images: list } : {};
+  };
   const earlier = completedExchanges(state.messages).flatMap(({ question, answer }): ChatTurn[] => [
-    { role: 'user', text: question.text, ...attached(question) },
+    { role: 'user', text: question.text, ...attached(question), ...seen(question) },
     { role: 'model', text: answer.text },
   ]);
   return {
     requestId,
-    turns: [...earlier, { role: 'user', text: question?.text ?? '' }],
+    turns: [...earlier, { role: 'user', text: question?.text ?? '', ...seen(question) }],
     useRepository: trusted && folder !== null,
     ...(question !== null && attached(question)),
   };
+}
+
+function questionsWithPictures(state: ChatState): UserMessage[] {
+  const questions = completedExchanges(state.messages).map(({ question }) => question);
+  const last = lastQuestion(state);
+  return [...questions, ...(last === null ? [] : [last])].filter(({ pictures }) => pictures !== undefined);
 }
 
 function attached({ attachments = [] }: UserMessage): { attachments?: readonly ChatAttachment[] } {

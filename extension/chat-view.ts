@@ -1,24 +1,39 @@
 /** The chat view: hosts the page, sends it every step of the conversation, and carries out what it asks for. */
 
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import type { HostMessage, PageRequest } from '../webview/messages.ts';
-import type { FixAction, SavedChat, Workspace } from '../webview/state.ts';
+import {
+  type Attachment,
+  allPictures,
+  type FixAction,
+  isBusy,
+  type SavedChat,
+  type Workspace,
+} from '../webview/state.ts';
+import { AttachedPictures } from './attached-pictures.ts';
 import { chatPage } from './chat-page.ts';
 import { ChatSession } from './chat-session.ts';
 import type { SidecarClient } from './client.ts';
 import { readSettings } from './config.ts';
 import { insertAtCursor, openLink, openWorkspaceFile, selectedText } from './editor-actions.ts';
-import { modelFailure, requestFailure } from './failure.ts';
+import { isImageUnknown, modelFailure, pictureFailure, requestFailure } from './failure.ts';
 import { parsePageMessage } from './page-message.ts';
+import { activatePictureCommands, choosePictures, type PictureChat } from './picture-commands.ts';
+import { PictureShelf } from './picture-shelf.ts';
 
 const VIEW_ID = 'gemmaSidecar.chat';
 const SAVED_CHAT = 'chat';
 
 const { t } = vscode.l10n;
 
-export function activateChatView(context: vscode.ExtensionContext, client: SidecarClient): void {
-  const view = new ChatView(context, client);
+export function activateChatView(
+  context: vscode.ExtensionContext,
+  client: SidecarClient,
+  log: vscode.LogOutputChannel,
+): void {
+  const view = new ChatView(context, client, log);
+  activatePictureCommands(context, view);
   context.subscriptions.push(
     vscode.window.registerWebviewViewProvider(VIEW_ID, view),
     vscode.workspace.onDidChangeWorkspaceFolders(() => view.workspaceChanged()),
@@ -33,20 +48,40 @@ export function activateChatView(context: vscode.ExtensionContext, client: Sidec
   );
 }
 
-class ChatView implements vscode.WebviewViewProvider {
+class ChatView implements vscode.WebviewViewProvider, PictureChat {
   readonly session: ChatSession;
   readonly #assets: vscode.Uri;
+  readonly #pictures: AttachedPictures;
+  /** Pictures that the page is decoding for us. */
+  readonly #decoding = new Map<string, { resolve: () => void; reject: (error: Error) => void }>();
   #webview: vscode.Webview | null = null;
+  /** Told when the page has drawn itself; null while it is there. */
+  #awaitingPage: (() => void)[] | null = [];
   #focusWhenReady = false;
 
-  constructor(context: vscode.ExtensionContext, client: SidecarClient) {
+  constructor(context: vscode.ExtensionContext, client: SidecarClient, log: vscode.LogOutputChannel) {
     this.#assets = vscode.Uri.joinPath(context.extensionUri, 'dist', 'webview');
     this.session = new ChatSession({
       chat: (params, signal) => client.chat(params, signal),
+      images: (pictures, options) => this.#pictures.toWire(pictures, options),
+      isImageUnknown,
       describeFailure: (error) => requestFailure(error, readSettings().modelPath !== undefined, t),
       saved: context.workspaceState.get<SavedChat>(SAVED_CHAT, { messages: [], promptUse: null }),
-      save: (chat) => void context.workspaceState.update(SAVED_CHAT, chat),
+      save: (chat) => {
+        void context.workspaceState.update(SAVED_CHAT, chat);
+        this.#pictures.keepOnly(new Set(allPictures(this.session.state).map(({ key }) => key)));
+      },
       onEvent: (event) => this.#post({ type: 'event', event }),
+    });
+    const folder = vscode.Uri.joinPath(context.storageUri ?? context.globalStorageUri, 'pictures').fsPath;
+    this.#pictures = new AttachedPictures({
+      encode: (params, signal) => client.encodeImage(params, signal),
+      shelf: new PictureShelf(folder),
+      find: (key) => allPictures(this.session.state).find((picture) => picture.key === key),
+      dispatch: (event) => this.session.dispatch(event),
+      showThumbnail: (key, png) => this.#post({ type: 'thumbnail', key, png: png.buffer }),
+      describe: (error) => pictureFailure(error, t),
+      log: (line) => log.error(line),
     });
     this.workspaceChanged();
     context.subscriptions.push(
@@ -61,6 +96,7 @@ class ChatView implements vscode.WebviewViewProvider {
       }),
       client.onChatProgressed((progress) => this.session.progressed(progress)),
       client.onChatStreamed((delta) => this.session.streamed(delta)),
+      client.onImageProgressed((progress) => this.#pictures.progressed(progress)),
     );
   }
 
@@ -70,7 +106,12 @@ class ChatView implements vscode.WebviewViewProvider {
     webview.options = { enableScripts: true, localResourceRoots: [this.#assets] };
     webview.onDidReceiveMessage((message: unknown) => this.#receive(message));
     view.onDidDispose(() => {
-      if (this.#webview === webview) this.#webview = null;
+      if (this.#webview !== webview) return;
+      this.#webview = null;
+      this.#awaitingPage ??= [];
+      for (const { reject } of this.#decoding.values())
+        reject(new Error(t('The chat was closed while it read the picture.')));
+      this.#decoding.clear();
     });
     const asset = (name: string) => webview.asWebviewUri(vscode.Uri.joinPath(this.#assets, name)).toString();
     webview.html = chatPage({
@@ -101,6 +142,26 @@ class ChatView implements vscode.WebviewViewProvider {
     await this.open();
   }
 
+  async attachFile(name: string, bytes: Uint8Array): Promise<void> {
+    await new Promise<void>((ready) =>
+      this.#awaitingPage === null ? ready() : this.#awaitingPage.push(ready),
+    );
+    const key = randomUUID();
+    await new Promise<void>((resolve, reject) => {
+      this.#decoding.set(key, { resolve, reject });
+      // A buffer of its own: what the file system gives may be part of a larger one.
+      this.#post({ type: 'decode', key, name, bytes: new Uint8Array(bytes).buffer });
+    });
+  }
+
+  attachText(attachment: Attachment): void {
+    this.session.dispatch({ type: 'attached', attachment });
+  }
+
+  ask(question: string): void {
+    if (!isBusy(this.session.state)) void this.session.ask(question);
+  }
+
   workspaceChanged(): void {
     const workspace: Workspace = {
       folder: vscode.workspace.workspaceFolders?.[0]?.name ?? null,
@@ -118,6 +179,9 @@ class ChatView implements vscode.WebviewViewProvider {
     if (message === null) return;
     if (message.type === 'ready') {
       this.#post({ type: 'state', state: this.session.state });
+      void this.#showThumbnails();
+      for (const ready of this.#awaitingPage ?? []) ready();
+      this.#awaitingPage = null;
       if (this.#focusWhenReady) this.#post({ type: 'focus' });
       this.#focusWhenReady = false;
       return;
@@ -143,6 +207,23 @@ class ChatView implements vscode.WebviewViewProvider {
         return this.session.clear();
       case 'detach':
         return this.session.dispatch({ type: 'detached', place: request.place });
+      case 'attach-picture':
+        this.#pictures.attach(request.key, request.picture);
+        return this.#decoded(request.key);
+      case 'picture-refused':
+        return this.#decoded(request.key, new Error(request.message));
+      case 'choose-pictures':
+        return choosePictures(this);
+      case 'remove-picture':
+        return this.#pictures.remove(request.key);
+      case 'view-picture':
+        return this.#showPixels(request.key);
+      case 'choose-region':
+        return this.#pictures.chooseRegion(request.key, request.region, new Uint8Array(request.thumbnail));
+      case 'read-details':
+        return this.#pictures.readDetails(request.key, request.details);
+      case 'encode-again':
+        return this.#pictures.encodeAgain(request.key);
       case 'copy':
         return vscode.env.clipboard.writeText(request.text);
       case 'insert':
@@ -156,6 +237,27 @@ class ChatView implements vscode.WebviewViewProvider {
       default:
         return request satisfies never;
     }
+  }
+
+  #decoded(key: string, error?: Error): void {
+    const waiting = this.#decoding.get(key);
+    this.#decoding.delete(key);
+    if (error === undefined) waiting?.resolve();
+    else waiting?.reject(error);
+  }
+
+  async #showThumbnails(): Promise<void> {
+    for (const { key } of allPictures(this.session.state)) {
+      const shelved = await this.#pictures.pixels(key);
+      if (shelved !== null) this.#post({ type: 'thumbnail', key, png: shelved.thumbnail.buffer });
+    }
+  }
+
+  async #showPixels(key: string): Promise<void> {
+    const shelved = await this.#pictures.pixels(key);
+    if (shelved === null) throw new Error(t('The picture is no longer kept. Attach it again.'));
+    const { width, height, rgba } = shelved;
+    this.#post({ type: 'pixels', key, width, height, rgba: rgba.buffer });
   }
 
   async #fix(action: FixAction): Promise<void> {

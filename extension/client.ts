@@ -19,6 +19,11 @@ import {
   ChatProgressNotification,
   ChatRequest,
   type ChatResult,
+  type EncodeImageParams,
+  EncodeImageRequest,
+  type EncodeImageResult,
+  type ImageProgress,
+  ImageProgressNotification,
   type InitializationOptions,
   type ModelInfo,
   ModelsRequest,
@@ -63,6 +68,7 @@ export class SidecarClient implements vscode.Disposable {
   readonly #statusChanged = new vscode.EventEmitter<Status>();
   readonly #chatProgressed = new vscode.EventEmitter<ChatProgress>();
   readonly #chatStreamed = new vscode.EventEmitter<ChatDelta>();
+  readonly #imageProgressed = new vscode.EventEmitter<ImageProgress>();
   #client: LanguageClient | null = null;
   #process: SidecarProcess | null = null;
   #startDelayMs = 0;
@@ -71,6 +77,7 @@ export class SidecarClient implements vscode.Disposable {
   readonly onStatusChanged = this.#statusChanged.event;
   readonly onChatProgressed = this.#chatProgressed.event;
   readonly onChatStreamed = this.#chatStreamed.event;
+  readonly onImageProgressed = this.#imageProgressed.event;
 
   constructor(options: SidecarClientOptions) {
     this.#options = options;
@@ -108,12 +115,21 @@ export class SidecarClient implements vscode.Disposable {
    * Asks a question. Aborting ends it with a result whose `stopReason` is `cancelled`.
    * @throws SidecarExitedError when the process dies meanwhile
    */
-  async chat(params: ChatParams, signal: AbortSignal): Promise<ChatResult> {
+  chat(params: ChatParams, signal: AbortSignal): Promise<ChatResult> {
+    return this.#cancellable(ChatRequest, params, signal);
+  }
+
+  /** Prepares a picture, so that a question about it need not wait. Aborting rejects. */
+  encodeImage(params: EncodeImageParams, signal: AbortSignal): Promise<EncodeImageResult> {
+    return this.#cancellable(EncodeImageRequest, params, signal);
+  }
+
+  async #cancellable<P, R>(method: RequestMethod<P, R>, params: P, signal: AbortSignal): Promise<R> {
     const cancellation = new vscode.CancellationTokenSource();
     const cancel = () => cancellation.cancel();
     signal.addEventListener('abort', cancel, { once: true });
     try {
-      return await this.#request(ChatRequest, params, cancellation.token);
+      return await this.#request(method, params, cancellation.token);
     } finally {
       signal.removeEventListener('abort', cancel);
       cancellation.dispose();
@@ -129,8 +145,8 @@ export class SidecarClient implements vscode.Disposable {
   }
 
   /** Loads another model; `null` is the built-in one. */
-  selectModel(path: string | null): Promise<Status> {
-    return this.#request(SelectModelRequest, { path });
+  selectModel(path: string | null, mmprojPath?: string): Promise<Status> {
+    return this.#request(SelectModelRequest, { path, ...(mmprojPath !== undefined && { mmprojPath }) });
   }
 
   async dispose(): Promise<void> {
@@ -140,6 +156,7 @@ export class SidecarClient implements vscode.Disposable {
       this.#statusChanged,
       this.#chatProgressed,
       this.#chatStreamed,
+      this.#imageProgressed,
     ]) {
       emitter.dispose();
     }
@@ -202,6 +219,7 @@ export class SidecarClient implements vscode.Disposable {
     listen(StatusChangedNotification, this.#statusChanged);
     listen(ChatProgressNotification, this.#chatProgressed);
     listen(ChatDeltaNotification, this.#chatStreamed);
+    listen(ImageProgressNotification, this.#imageProgressed);
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Running && this.#client === client) void this.#afterStart();
     });

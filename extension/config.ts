@@ -7,6 +7,8 @@ const SECTION = 'gemmaSidecar';
 export interface Settings {
   /** GGUF file; absent means the built-in model. */
   readonly modelPath?: string;
+  /** GGUF file; absent means the tower in, or beside, the model file. */
+  readonly mmprojPath?: string;
   readonly contextLength?: number;
   readonly threads?: number;
 }
@@ -17,10 +19,12 @@ export interface Settings {
  */
 export function readSettings(): Settings {
   const modelPath = userValue<string>('modelPath')?.trim();
+  const mmprojPath = userValue<string>('imageTowerPath')?.trim();
   const contextLength = userValue<number>('contextLength');
   const threads = userValue<number>('threads');
   return {
     ...(modelPath ? { modelPath } : {}),
+    ...(mmprojPath ? { mmprojPath } : {}),
     ...(isPositiveInteger(contextLength) ? { contextLength } : {}),
     ...(isPositiveInteger(threads) ? { threads } : {}),
   };
@@ -52,7 +56,9 @@ export function affectsModel(change: vscode.ConfigurationChangeEvent): boolean {
 
 /** Settings that a running sidecar cannot take over. */
 export function needsRestart(change: vscode.ConfigurationChangeEvent): boolean {
-  return ['contextLength', 'threads'].some((name) => change.affectsConfiguration(`${SECTION}.${name}`));
+  return ['imageTowerPath', 'contextLength', 'threads'].some((name) =>
+    change.affectsConfiguration(`${SECTION}.${name}`),
+  );
 }
 
 function userValue<T>(name: string): T | undefined {

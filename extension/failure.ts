@@ -3,6 +3,7 @@
 import { ErrorCode, SHOWN_TO_PERSON } from '../sidecar/protocol/errors.ts';
 import type { Status } from '../sidecar/protocol/methods.ts';
 import type { Failure, FixAction } from '../webview/state.ts';
+import { PictureError } from './attached-pictures.ts';
 import type { SidecarExit } from './sidecar-process.ts';
 
 /** A request that ended because its process did. */
@@ -42,6 +43,7 @@ export function requestFailure(error: unknown, usesOwnModel: boolean, t: Transla
       fixes: ['restart-sidecar'],
     };
   }
+  if (error instanceof PictureError) return { message: error.message, fixes: ['retry'] };
   const code = errorCode(error);
   if (code === ErrorCode.Model) return { message: messageOf(error), fixes: modelFixes(usesOwnModel) };
   if (code !== null && SHOWN_TO_PERSON.has(code))
@@ -50,6 +52,19 @@ export function requestFailure(error: unknown, usesOwnModel: boolean, t: Transla
     message: t('The answer failed because of a fault in Gemma Sidecar. Its log says more.'),
     fixes: ['retry', 'show-log'],
   };
+}
+
+/** Why a picture cannot be sent. */
+export function pictureFailure(error: unknown, t: Translate): string {
+  const code = errorCode(error);
+  if (code !== null && SHOWN_TO_PERSON.has(code)) return messageOf(error);
+  if (error instanceof SidecarExitedError || error instanceof SidecarStoppedError)
+    return t('The sidecar stopped while it was reading the picture. Try again.');
+  return t('The picture could not be read because of a fault in Gemma Sidecar. Its log says more.');
+}
+
+export function isImageUnknown(error: unknown): boolean {
+  return errorCode(error) === ErrorCode.ImageUnknown;
 }
 
 /** Why no model can answer at all; null when one can. */
@@ -99,6 +114,8 @@ const FIXES: Readonly<Record<number, readonly FixAction[]>> = {
   [ErrorCode.ContextFull]: ['retry', 'open-settings'],
   [ErrorCode.Memory]: ['open-settings', 'choose-model'],
   [ErrorCode.Workspace]: ['retry', 'open-folder'],
+  [ErrorCode.NoImageTower]: ['choose-model', 'open-settings'],
+  [ErrorCode.Image]: ['retry'],
 };
 
 function errorCode(error: unknown): number | null {

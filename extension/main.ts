@@ -33,7 +33,7 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.workspace.onDidGrantWorkspaceTrust(restart),
     vscode.workspace.onDidChangeConfiguration((change) => (needsRestart(change) ? restart() : undefined)),
   );
-  activateChatView(context, client);
+  activateChatView(context, client, log);
   activateStatusBar(context, client);
   activateModelCommands(context, client);
   void client.start();

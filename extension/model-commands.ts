@@ -15,8 +15,9 @@ export function activateModelCommands(context: vscode.ExtensionContext, client: 
     vscode.workspace.onDidChangeConfiguration(async (change) => {
       if (!affectsModel(change)) return;
       try {
+        const { modelPath, mmprojPath } = readSettings();
         if (client.isStopped) await client.restart();
-        else await client.selectModel(readSettings().modelPath ?? null);
+        else await client.selectModel(modelPath ?? null, mmprojPath);
       } catch (error) {
         // The sidecar reports the reason as its status, which the chat shows.
         void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));

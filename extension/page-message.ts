@@ -1,11 +1,20 @@
 /** The page is not trusted: each of its messages is checked in shape and size before anything happens. */
 
-import type { PageMessage, PageRequest } from '../webview/messages.ts';
+import {
+  type DecodedPicture,
+  MAX_SENT_PIXELS,
+  type PageMessage,
+  type PageRequest,
+} from '../webview/messages.ts';
+import type { Region } from '../webview/picture.ts';
 import type { FixAction } from '../webview/state.ts';
 
 /** More than any context holds; a longer text is a fault, not a question. */
 const MAX_TEXT_LENGTH = 4 * 1024 * 1024;
 const MAX_PATH_LENGTH = 4096;
+const MAX_SENTENCE_LENGTH = 2000;
+const MAX_NOTES = 8;
+const MAX_THUMBNAIL_BYTES = 1024 * 1024;
 
 /** The message, or null when it is none of ours. */
 export function parsePageMessage(value: unknown): PageMessage | null {
@@ -19,7 +28,7 @@ export function parsePageMessage(value: unknown): PageMessage | null {
 
 function parseRequest(value: unknown): PageRequest | null {
   if (!isRecord(value)) return null;
-  const { type, question, text, path, line, endLine, url, place, action } = value;
+  const { type, question, text, path, line, endLine, url, place, action, key } = value;
   switch (type) {
     case 'regenerate':
     case 'stop':
@@ -35,6 +44,31 @@ function parseRequest(value: unknown): PageRequest | null {
       return isCount(endLine) ? { type, path, line, endLine } : { type, path, line };
     case 'detach':
       return isText(place, MAX_PATH_LENGTH) ? { type, place } : null;
+    case 'choose-pictures':
+      return { type };
+    case 'attach-picture': {
+      const picture = parsePicture(value['picture']);
+      return isKey(key) && picture ? { type, key, picture } : null;
+    }
+    case 'picture-refused': {
+      const { message } = value;
+      return isKey(key) && isText(message, MAX_SENTENCE_LENGTH) ? { type, key, message } : null;
+    }
+    case 'remove-picture':
+    case 'view-picture':
+    case 'encode-again':
+      return isKey(key) ? { type, key } : null;
+    case 'choose-region': {
+      const { region, thumbnail } = value;
+      if (!isKey(key) || !isThumbnail(thumbnail)) return null;
+      if (region === null) return { type, key, region, thumbnail };
+      const parsed = parseRegion(region);
+      return parsed && { type, key, region: parsed, thumbnail };
+    }
+    case 'read-details': {
+      const { details } = value;
+      return isKey(key) && typeof details === 'boolean' ? { type, key, details } : null;
+    }
     case 'open-link':
       return isText(url, MAX_PATH_LENGTH) ? { type, url } : null;
     case 'fix':
@@ -42,6 +76,32 @@ function parseRequest(value: unknown): PageRequest | null {
     default:
       return null;
   }
+}
+
+function parsePicture(value: unknown): DecodedPicture | null {
+  if (!isRecord(value)) return null;
+  const { name, width, height, rgba, thumbnail, notes } = value;
+  if (!isText(name, MAX_PATH_LENGTH) || !isCount(width) || !isCount(height)) return null;
+  if (width * height > MAX_SENT_PIXELS) return null;
+  if (!(rgba instanceof ArrayBuffer) || rgba.byteLength !== width * height * 4) return null;
+  if (!isThumbnail(thumbnail) || !Array.isArray(notes) || notes.length > MAX_NOTES) return null;
+  if (!notes.every((note): note is string => isText(note, MAX_SENTENCE_LENGTH))) return null;
+  return { name, width, height, rgba, thumbnail, notes };
+}
+
+function parseRegion(value: unknown): Region | null {
+  if (!isRecord(value)) return null;
+  const { x, y, width, height } = value;
+  const numbers = [x, y, width, height].every((number) => Number.isFinite(number));
+  return numbers ? { x: Number(x), y: Number(y), width: Number(width), height: Number(height) } : null;
+}
+
+function isThumbnail(value: unknown): value is ArrayBuffer {
+  return value instanceof ArrayBuffer && value.byteLength <= MAX_THUMBNAIL_BYTES;
+}
+
+function isKey(value: unknown): value is string {
+  return typeof value === 'string' && /^[\w-]{8,64}$/.test(value);
 }
 
 const FIX_ACTIONS: Readonly<Record<FixAction, true>> = {

@@ -10,10 +10,25 @@ export function announcement(before: ChatState, after: ChatState): string | null
   if (attachment !== undefined && !before.attachments.includes(attachment)) {
     return `${placeOf(attachment)} goes along with the question.`;
   }
+  const picture = pictureAnnouncement(before, after);
+  if (picture !== null) return picture;
   if (answer === null) return previous === null ? null : 'New chat.';
   if (previous?.requestId !== answer.requestId) return 'Question sent.';
   if (previous.text === '' && answer.text !== '' && answer.end === 'streaming') return 'The answer begins.';
   return previous.end === answer.end ? null : ENDS[answer.end];
+}
+
+/** What has become of a picture of the next question. */
+function pictureAnnouncement(before: ChatState, after: ChatState): string | null {
+  if (before.pictures === after.pictures) return null;
+  for (const picture of after.pictures) {
+    const previous = before.pictures.find(({ key }) => key === picture.key);
+    if (previous === undefined) return `${picture.name} goes along with the question.`;
+    // A failure is an alert and speaks for itself.
+    if (previous.encoding.state !== 'ready' && picture.encoding.state === 'ready')
+      return `${picture.name} is ready.`;
+  }
+  return null;
 }
 
 const ENDS: Readonly<Record<ModelMessage['end'], string | null>> = {

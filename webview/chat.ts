@@ -4,25 +4,28 @@ import { css, html, LitElement, nothing, type PropertyValues, type TemplateResul
 import './answer.ts';
 import './composer.ts';
 import './empty-state.ts';
-import './failure-card.ts';
+import './picture-card.ts';
 import './reading-progress.ts';
+import './region-dialog.ts';
 import { announcement } from './announcement.ts';
 import { attachmentChip, attachmentStyles } from './attachment-chip.ts';
 import { icon } from './icons.ts';
 import type { HostMessage } from './messages.ts';
 import { connect, send } from './port.ts';
+import type { ShownPixels } from './region-dialog.ts';
 import { sharedStyles } from './shared-styles.ts';
+import { standingCards } from './standing-cards.ts';
 import {
   activity,
+  allPictures,
   type ChatEvent,
   type ChatState,
   INITIAL_STATE,
   isBusy,
   type Message,
   reduce,
-  standingFailure,
-  type Workspace,
 } from './state.ts';
+import { keepThumbnail } from './thumbnails.ts';
 import { progressLine } from './wording.ts';
 
 /** So close to the end, the view follows the text. */
@@ -35,6 +38,8 @@ export class GemmaChat extends LitElement {
     following: { state: true },
     notice: { state: true },
     announced: { state: true },
+    thumbnails: { state: true },
+    viewed: { state: true },
   };
 
   declare state: ChatState;
@@ -44,6 +49,10 @@ export class GemmaChat extends LitElement {
   declare notice: string;
   /** What a screen reader says next. */
   declare announced: string;
+  /** How many thumbnails have come. */
+  declare thumbnails: number;
+  /** The picture whose part is being chosen. */
+  declare viewed: ShownPixels | null;
   /** The newest state; drawn at most once a frame. */
   #latest: ChatState = INITIAL_STATE;
   #frame = 0;
@@ -57,6 +66,9 @@ export class GemmaChat extends LitElement {
     this.following = true;
     this.notice = '';
     this.announced = '';
+    this.thumbnails = 0;
+    this.viewed = null;
+    this.addEventListener('gemma-choose-region', (event) => this.#viewPicture(event));
     this.addEventListener('gemma-notice', (event) => this.#showNotice(event));
     this.addEventListener('keydown', (event) => this.#key(event));
   }
@@ -83,16 +95,18 @@ export class GemmaChat extends LitElement {
         }
         <div class="bottom">
           <p class="notice" role="status" ?hidden=${this.notice === ''}>${this.notice}</p>
-          ${standingCard(state)} ${workspaceCard(state.workspace)}
-          ${builtInNote(state)}
+          ${standingCards(state)}
           <gemma-composer
             .busy=${isBusy(state)}
             .placeholder=${state.workspace.folder === null || !state.workspace.trusted ? 'Ask Gemma' : 'Ask about this repository'}
             .model=${modelName(state)}
             .promptUse=${state.promptUse}
             .attachments=${state.attachments}
+            .pictures=${state.pictures}
+            .thumbnails=${this.thumbnails}
           ></gemma-composer>
         </div>
+        ${this.#regionDialog()}
         <div class="visually-hidden" role="status" aria-live="polite" data-testid="announcement">${this.announced}</div>
       </main>
     `;
@@ -119,8 +133,14 @@ export class GemmaChat extends LitElement {
   #message(message: Message, last: boolean): TemplateResult {
     const tabIndex = last ? 0 : -1;
     if (message.role === 'user') {
-      const { text, attachments = [] } = message;
-      const chips = attachments.map((attachment) => html`<li>${attachmentChip(attachment)}</li>`);
+      const { text, attachments = [], pictures = [] } = message;
+      const chips = [
+        ...pictures.map(
+          (picture) =>
+            html`<li><gemma-picture sent .picture=${picture} .thumbnails=${this.thumbnails}></gemma-picture></li>`,
+        ),
+        ...attachments.map((attachment) => html`<li>${attachmentChip(attachment)}</li>`),
+      ];
       // White space counts in the question, so its own stays out of the template.
       return html`<article class="question" role="listitem" aria-label="You" tabindex=${tabIndex}>${chips.length === 0 ? nothing : html`<ul class="chips" aria-label="Sent along">${chips}</ul>`}${text}</article>`;
     }
@@ -145,6 +165,16 @@ export class GemmaChat extends LitElement {
         break;
       case 'focus':
         this.#focusInput();
+        break;
+      case 'decode':
+        this.#composer?.takePicture(message.key, message.name, message.bytes);
+        break;
+      case 'thumbnail':
+        keepThumbnail(message.key, message.png);
+        this.thumbnails += 1;
+        break;
+      case 'pixels':
+        this.viewed = message;
         break;
       default:
         message satisfies never;
@@ -175,8 +205,34 @@ export class GemmaChat extends LitElement {
     this.#frame = requestAnimationFrame(() => this.#draw(this.#latest));
   }
 
+  get #composer() {
+    return this.renderRoot.querySelector('gemma-composer');
+  }
+
   #focusInput(): void {
-    this.renderRoot.querySelector('gemma-composer')?.focus();
+    this.#composer?.focus();
+  }
+
+  #viewPicture(event: Event): void {
+    if (!(event instanceof CustomEvent) || typeof event.detail !== 'string') return;
+    void send({ type: 'view-picture', key: event.detail }).catch((error: Error) =>
+      this.#notify(error.message),
+    );
+  }
+
+  #regionDialog(): TemplateResult | typeof nothing {
+    const { viewed } = this;
+    if (viewed === null) return nothing;
+    const region = allPictures(this.state).find(({ key }) => key === viewed.key)?.region ?? null;
+    const closed = () => {
+      this.viewed = null;
+      this.#focusInput();
+    };
+    return html`<gemma-region-dialog
+      .pixels=${viewed}
+      .region=${region}
+      @gemma-region-closed=${closed}
+    ></gemma-region-dialog>`;
   }
 
   #scrolled(event: Event): void {
@@ -199,7 +255,7 @@ export class GemmaChat extends LitElement {
   }
 
   #key(event: KeyboardEvent): void {
-    if (event.key !== 'Escape' || !isBusy(this.#latest)) return;
+    if (event.key !== 'Escape' || !isBusy(this.#latest) || this.viewed !== null) return;
     event.preventDefault();
     void send({ type: 'stop' }).catch(() => {});
   }
@@ -223,8 +279,11 @@ export class GemmaChat extends LitElement {
   }
 
   #showNotice(event: Event): void {
-    if (!(event instanceof CustomEvent) || typeof event.detail !== 'string') return;
-    this.notice = event.detail;
+    if (event instanceof CustomEvent && typeof event.detail === 'string') this.#notify(event.detail);
+  }
+
+  #notify(notice: string): void {
+    this.notice = notice;
     clearTimeout(this.#noticeTimer);
     this.#noticeTimer = setTimeout(() => {
       this.notice = '';
@@ -331,35 +390,6 @@ export class GemmaChat extends LitElement {
       }
     `,
   ];
-}
-
-function standingCard(state: ChatState): TemplateResult | typeof nothing {
-  const failure = standingFailure(state);
-  const last = state.messages.at(-1);
-  // The last answer may have said it already.
-  const said = last?.role === 'model' && last.failure?.message === failure?.message;
-  return failure === null || said
-    ? nothing
-    : html`<gemma-failure-card .failure=${failure}></gemma-failure-card>`;
-}
-
-function workspaceCard(workspace: Workspace): TemplateResult | typeof nothing {
-  if (workspace.trusted) return nothing;
-  const failure = {
-    message:
-      'This workspace is in Restricted Mode, so Gemma does not read it. Answers come from the conversation only.',
-    fixes: ['manage-trust'],
-  };
-  return html`<gemma-failure-card tone="info" .failure=${failure}></gemma-failure-card>`;
-}
-
-/** The built-in model shows the product on a fresh machine; nobody should take its answers for a real Gemma's. */
-function builtInNote({ status }: ChatState): TemplateResult | typeof nothing {
-  if (status?.model?.builtIn !== true) return nothing;
-  return html`<p class="built-in quiet" data-testid="built-in-note">
-    This small built-in model only shows how the product works; its answers are often wrong.
-    <button type="button" class="link" @click=${() => void send({ type: 'fix', action: 'choose-model' }).catch(() => {})}>Choose a Gemma 3 file</button>
-  </p>`;
 }
 
 /** Files that belong to the repository but did not fit are never dropped without a word. */

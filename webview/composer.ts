@@ -1,9 +1,12 @@
 /** Where the question is written: Enter sends, Shift+Enter breaks the line, Esc stops the answer. */
 
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import './picture-tray.ts';
 import './token-meter.ts';
 import { attachmentChip, attachmentStyles } from './attachment-chip.ts';
 import { icon } from './icons.ts';
+import type { Picture } from './picture.ts';
+import { filesOf } from './picture-intake.ts';
 import { recall, remember, send } from './port.ts';
 import { sharedStyles } from './shared-styles.ts';
 import type { Attachment, PromptUse } from './state.ts';
@@ -18,6 +21,8 @@ export class GemmaComposer extends LitElement {
     model: { type: String },
     promptUse: { attribute: false },
     attachments: { attribute: false },
+    pictures: { attribute: false },
+    thumbnails: { attribute: false },
     draft: { state: true },
   };
 
@@ -28,6 +33,8 @@ export class GemmaComposer extends LitElement {
   declare promptUse: PromptUse | null;
   /** What goes along with the question. */
   declare attachments: readonly Attachment[];
+  declare pictures: readonly Picture[];
+  declare thumbnails: number;
   declare draft: string;
 
   constructor() {
@@ -37,6 +44,8 @@ export class GemmaComposer extends LitElement {
     this.model = '';
     this.promptUse = null;
     this.attachments = [];
+    this.pictures = [];
+    this.thumbnails = 0;
     this.draft = recall().draft;
   }
 
@@ -65,6 +74,7 @@ export class GemmaComposer extends LitElement {
   override render() {
     return html`
       <div class="frame">
+        <gemma-picture-tray .pictures=${this.pictures} .thumbnails=${this.thumbnails}></gemma-picture-tray>
         ${this.#chips()}
         <textarea
           rows="1"
@@ -74,8 +84,19 @@ export class GemmaComposer extends LitElement {
           .value=${this.draft}
           @input=${this.#edited}
           @keydown=${this.#key}
+          @paste=${this.#pasted}
         ></textarea>
         <div class="row">
+          <button
+            class="icon-button"
+            type="button"
+            title="Attach pictures (or paste them, or drop them with Shift held)"
+            aria-label="Attach pictures"
+            data-testid="attach"
+            @click=${() => void send({ type: 'choose-pictures' }).catch((error: Error) => this.#notify(error.message))}
+          >
+            ${icon('file-media')}
+          </button>
           <button
             class="model"
             type="button"
@@ -120,7 +141,7 @@ export class GemmaComposer extends LitElement {
       title="Send (Enter)"
       aria-label="Send"
       data-testid="send"
-      ?disabled=${this.draft.trim() === ''}
+      ?disabled=${this.draft.trim() === '' && this.pictures.length === 0}
       @click=${this.#send}
     >
       ${icon('send')}
@@ -156,16 +177,46 @@ export class GemmaComposer extends LitElement {
   }
 
   #send(): void {
-    const question = this.draft.trim();
+    const draft = this.draft.trim();
+    const standIn = this.pictures.length === 1 ? 'Explain this picture.' : 'Explain these pictures.';
+    const question = draft === '' && this.pictures.length > 0 ? standIn : draft;
     if (question === '') return;
+    const unusable = this.pictures.find(({ encoding }) => encoding.state === 'failed');
+    if (this.#tray?.isDecoding || unusable !== undefined) {
+      this.#notify(
+        unusable === undefined
+          ? 'A picture is still being opened.'
+          : `“${unusable.name}” cannot be sent. Take it off, or let it be read again.`,
+      );
+      return;
+    }
     this.#setDraft('');
     this.focus();
     void send({ type: 'ask', question }).catch((error: Error) => {
-      this.#setDraft(question);
-      this.dispatchEvent(
-        new CustomEvent('gemma-notice', { detail: error.message, bubbles: true, composed: true }),
-      );
+      this.#setDraft(draft);
+      this.#notify(error.message);
     });
+  }
+
+  /** Decodes a file that the host has read. */
+  takePicture(key: string, name: string, bytes: ArrayBuffer): void {
+    this.#tray?.takeFromHost(key, name, bytes);
+  }
+
+  get #tray() {
+    return this.renderRoot.querySelector('gemma-picture-tray');
+  }
+
+  #pasted(event: ClipboardEvent): void {
+    const files = filesOf(event.clipboardData);
+    // A table or a page copied as text often brings a picture of itself along.
+    if (files.length === 0 || event.clipboardData?.types.includes('text/plain')) return;
+    event.preventDefault();
+    this.#tray?.take(files);
+  }
+
+  #notify(detail: string): void {
+    this.dispatchEvent(new CustomEvent('gemma-notice', { detail, bubbles: true, composed: true }));
   }
 
   #stop(): void {
@@ -283,6 +334,12 @@ export class GemmaComposer extends LitElement {
       }
     `,
   ];
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'gemma-picture-tray': import('./picture-tray.ts').GemmaPictureTray;
+  }
 }
 
 customElements.define('gemma-composer', GemmaComposer);

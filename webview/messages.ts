@@ -4,7 +4,23 @@
  * each of them with exactly one `reply`.
  */
 
+import type { Region } from './picture.ts';
 import type { ChatEvent, ChatState, FixAction } from './state.ts';
+
+export const MAX_PICTURE_FILE_BYTES = 64 * 2 ** 20;
+/** What a message to the sidecar holds; larger pictures are shrunk first. */
+export const MAX_SENT_PIXELS = 16_000_000;
+
+/** Pixels as the page's browser decoded them: RGBA, straight alpha, row by row from the top. */
+export interface DecodedPicture {
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  readonly rgba: ArrayBuffer;
+  /** A small PNG. */
+  readonly thumbnail: ArrayBuffer;
+  readonly notes: readonly string[];
+}
 
 // ---- page -> host ----
 
@@ -16,6 +32,24 @@ export type PageRequest =
   | { readonly type: 'new-chat' }
   /** `place` as `placeOf` names it. */
   | { readonly type: 'detach'; readonly place: string }
+  /** A picture, either of the page's own (pasted, dropped) or one that `decode` asked for by its key. */
+  | { readonly type: 'attach-picture'; readonly key: string; readonly picture: DecodedPicture }
+  /** A picture that `decode` asked for cannot be used. */
+  | { readonly type: 'picture-refused'; readonly key: string; readonly message: string }
+  /** Lets the person choose files to attach. */
+  | { readonly type: 'choose-pictures' }
+  | { readonly type: 'remove-picture'; readonly key: string }
+  /** Asks for the pixels, which come as a message of their own. */
+  | { readonly type: 'view-picture'; readonly key: string }
+  /** Sends only a part; null sends the whole again. */
+  | {
+      readonly type: 'choose-region';
+      readonly key: string;
+      readonly region: Region | null;
+      readonly thumbnail: ArrayBuffer;
+    }
+  | { readonly type: 'read-details'; readonly key: string; readonly details: boolean }
+  | { readonly type: 'encode-again'; readonly key: string }
   | { readonly type: 'copy'; readonly text: string }
   | { readonly type: 'insert'; readonly text: string }
   /** `path` is relative to the workspace, with forward slashes; lines count from 1. */
@@ -37,4 +71,14 @@ export type HostMessage =
   | { readonly type: 'event'; readonly event: ChatEvent }
   /** Put the keyboard focus on the input. */
   | { readonly type: 'focus' }
+  /** The file of a picture, for the page to decode; it answers with `attach-picture` or `picture-refused`. */
+  | { readonly type: 'decode'; readonly key: string; readonly name: string; readonly bytes: ArrayBuffer }
+  | { readonly type: 'thumbnail'; readonly key: string; readonly png: ArrayBuffer }
+  | {
+      readonly type: 'pixels';
+      readonly key: string;
+      readonly width: number;
+      readonly height: number;
+      readonly rgba: ArrayBuffer;
+    }
   | { readonly type: 'reply'; readonly id: number; readonly error?: string };

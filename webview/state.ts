@@ -11,6 +11,7 @@ import type {
   Status,
   TokenUse,
 } from '../sidecar/protocol/methods.ts';
+import { type Picture, withPicture } from './picture.ts';
 
 /** What a person can do about a failure; the host carries it out. */
 export type FixAction =
@@ -43,6 +44,7 @@ export interface UserMessage {
   readonly role: 'user';
   readonly text: string;
   readonly attachments?: readonly Attachment[];
+  readonly pictures?: readonly Picture[];
 }
 
 export interface ModelMessage {
@@ -99,6 +101,8 @@ export interface ChatState {
   readonly promptUse: PromptUse | null;
   /** What goes along with the next question, each place once. */
   readonly attachments: readonly Attachment[];
+  /** Pictures that go along with the next question. */
+  readonly pictures: readonly Picture[];
   readonly status: Status | null;
   /** Why no model can answer now, with what to do about it. */
   readonly modelFailure: Failure | null;
@@ -119,6 +123,10 @@ export type ChatEvent =
   | { readonly type: 'cleared' }
   | { readonly type: 'attached'; readonly attachment: Attachment }
   | { readonly type: 'detached'; readonly place: string }
+  | { readonly type: 'picture-attached'; readonly picture: Picture }
+  /** It is told by its key, and may belong to the next question or to one that was asked. */
+  | { readonly type: 'picture-changed'; readonly picture: Picture }
+  | { readonly type: 'picture-removed'; readonly key: string }
   | { readonly type: 'status-changed'; readonly status: Status; readonly failure: Failure | null }
   | { readonly type: 'sidecar-changed'; readonly sidecar: Sidecar }
   | { readonly type: 'workspace-changed'; readonly workspace: Workspace };
@@ -128,6 +136,7 @@ export const INITIAL_STATE: ChatState = {
   progress: null,
   promptUse: null,
   attachments: [],
+  pictures: [],
   status: null,
   modelFailure: null,
   sidecar: { state: 'starting' },
@@ -142,7 +151,8 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
         ...state,
         progress: null,
         attachments: [],
-        messages: [...state.messages, asked(event.question, state.attachments), emptyAnswer(event.requestId)],
+        pictures: [],
+        messages: [...state.messages, asked(event.question, state), emptyAnswer(event.requestId)],
       };
     case 'asked-again':
       return {
@@ -168,7 +178,7 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
     case 'stopped':
       return changeAnswer(state, event.requestId, (answer) => ({ ...answer, end: 'stopped' }));
     case 'cleared':
-      return { ...state, messages: [], progress: null, promptUse: null, attachments: [] };
+      return { ...state, messages: [], progress: null, promptUse: null, attachments: [], pictures: [] };
     case 'attached': {
       const place = placeOf(event.attachment);
       const others = state.attachments.filter((attachment) => placeOf(attachment) !== place);
@@ -177,6 +187,14 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
     case 'detached': {
       const rest = state.attachments.filter((attachment) => placeOf(attachment) !== event.place);
       return rest.length === state.attachments.length ? state : { ...state, attachments: rest };
+    }
+    case 'picture-attached':
+      return { ...state, pictures: [...state.pictures, event.picture] };
+    case 'picture-changed':
+      return pictureChanged(state, event.picture);
+    case 'picture-removed': {
+      const rest = state.pictures.filter(({ key }) => key !== event.key);
+      return rest.length === state.pictures.length ? state : { ...state, pictures: rest };
     }
     case 'status-changed':
       return { ...state, status: event.status, modelFailure: event.failure };
@@ -251,8 +269,33 @@ export function lastQuestion(state: ChatState): UserMessage | null {
   return state.messages.findLast((message) => message.role === 'user') ?? null;
 }
 
-function asked(text: string, attachments: readonly Attachment[]): UserMessage {
-  return attachments.length === 0 ? { role: 'user', text } : { role: 'user', text, attachments };
+/** Every picture of the conversation and of the question that is being written. */
+export function allPictures(state: ChatState): Picture[] {
+  const asked = state.messages.flatMap((message) =>
+    message.role === 'user' ? (message.pictures ?? []) : [],
+  );
+  return [...asked, ...state.pictures];
+}
+
+function pictureChanged(state: ChatState, changed: Picture): ChatState {
+  const pictures = withPicture(state.pictures, changed);
+  if (pictures !== state.pictures) return { ...state, pictures };
+  if (!allPictures(state).some(({ key }) => key === changed.key)) return state;
+  const messages = state.messages.map((message) =>
+    message.role === 'user' && message.pictures !== undefined
+      ? { ...message, pictures: withPicture(message.pictures, changed) }
+      : message,
+  );
+  return { ...state, messages };
+}
+
+function asked(text: string, { attachments, pictures }: ChatState): UserMessage {
+  return {
+    role: 'user',
+    text,
+    ...(attachments.length > 0 && { attachments }),
+    ...(pictures.length > 0 && { pictures }),
+  };
 }
 
 function emptyAnswer(requestId: string): ModelMessage {

@@ -1,7 +1,7 @@
 /** Numbers and states as sentences. */
 
 import type { ChatProgress, LeftOutFile, TokenUse } from '../sidecar/protocol/methods.ts';
-import type { ChatState, Sidecar } from './state.ts';
+import { type ChatState, lastQuestion, type Sidecar } from './state.ts';
 
 /** "93,120": grouped alike on every machine, as the interface is in English. */
 export function count(value: number): string {
@@ -35,7 +35,7 @@ export interface ProgressLine {
 /** What is happening while no word of the answer is there yet. */
 export function progressLine(state: ChatState): ProgressLine {
   const { progress, sidecar } = state;
-  if (progress === null) return { text: beforeProgress(sidecar), fraction: null };
+  if (progress === null) return lookingLine(state) ?? { text: beforeProgress(sidecar), fraction: null };
   const fraction = progress.total > 0 ? Math.min(1, progress.done / progress.total) : null;
   switch (progress.phase) {
     case 'waiting':
@@ -56,6 +56,18 @@ export function progressLine(state: ChatState): ProgressLine {
     default:
       return progress.phase satisfies never;
   }
+}
+
+/** The question waits for its pictures; null when none of them is being read. */
+function lookingLine(state: ChatState): ProgressLine | null {
+  const picture = lastQuestion(state)?.pictures?.find(({ encoding }) => encoding.state === 'encoding');
+  if (picture?.encoding.state !== 'encoding') return null;
+  const { layer, layers, image, images } = picture.encoding;
+  const part = images > 1 ? `part ${image} of ${images}, ` : '';
+  return {
+    text: `Looking at ${picture.name}: ${part}layer ${layer} of ${layers}`,
+    fraction: (image - 1 + layer / layers) / images,
+  };
 }
 
 function beforeProgress(sidecar: Sidecar): string {

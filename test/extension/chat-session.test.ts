@@ -2,9 +2,20 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ChatSession } from '../../extension/chat-session.ts';
 import type { ChatParams, ChatResult } from '../../sidecar/protocol/methods.ts';
+import type { Picture } from '../../webview/picture.ts';
 import { activity, type ChatEvent, type SavedChat } from '../../webview/state.ts';
 
 const TOKEN_USE = { contextLength: 8192, repository: 0, conversation: 40, reserved: 1024 };
+
+const PICTURE: Picture = {
+  key: 'k',
+  name: 'a.png',
+  width: 4,
+  height: 4,
+  details: false,
+  notes: [],
+  encoding: { state: 'ready', imageId: 'i', tokens: 260 },
+};
 
 function result(requestId: string, text: string): ChatResult {
   return {
@@ -41,6 +52,8 @@ function setting(chat: (params: ChatParams, signal: AbortSignal) => Promise<Chat
       asked.push(params);
       return chat(params, signal);
     },
+    images: async (pictures) => pictures.map(({ key, name }) => ({ id: `id of ${key}`, name })),
+    isImageUnknown: (error) => String(error).includes('forgotten'),
     describeFailure: (error) => ({ message: String(error), fixes: ['retry'] }),
     saved: { messages: [], promptUse: null },
     save: (state) => saved.push(state),
@@ -83,6 +96,30 @@ describe('a chat session', () => {
     assert.deepEqual(asked[2]?.turns[0], { role: 'user', text: 'One?', attachments: sent });
   });
 
+  it('sends a picture with its question, and again with that question as an earlier turn', async () => {
+    const { session, asked } = setting(async ({ requestId }) => result(requestId, 'x'));
+    session.dispatch({ type: 'picture-attached', picture: PICTURE });
+    await session.ask('What is this?');
+    await session.ask('And why?');
+    const images = [{ id: 'id of k', name: 'a.png' }];
+    assert.deepEqual(asked[0]?.turns, [{ role: 'user', text: 'What is this?', images }]);
+    assert.deepEqual(asked[1]?.turns, [
+      { role: 'user', text: 'What is this?', images },
+      { role: 'model', text: 'x' },
+      { role: 'user', text: 'And why?' },
+    ]);
+  });
+
+  it('asks once more when the sidecar has forgotten a picture, and not for ever', async () => {
+    const { session, asked } = setting(async () => {
+      throw new Error('forgotten');
+    });
+    session.dispatch({ type: 'picture-attached', picture: PICTURE });
+    await session.ask('What is this?');
+    assert.equal(asked.length, 2);
+    assert.equal(activity(session.state), 'error');
+  });
+
   it('does not read the repository of a workspace that is not trusted', async () => {
     const { session, asked } = setting(async ({ requestId }) => result(requestId, 'x'));
     session.dispatch({ type: 'workspace-changed', workspace: { folder: 'shop', trusted: false } });
@@ -109,6 +146,7 @@ describe('a chat session', () => {
   it('keeps the streamed text when it is stopped', async () => {
     const { session, asked } = setting((_, signal) => untilAborted(signal));
     const first = session.ask('One?');
+    await new Promise((sent) => setImmediate(sent));
     session.streamed({ requestId: asked[0]?.requestId ?? '', text: 'In src' });
     session.stop();
     await first;

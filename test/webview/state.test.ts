@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ChatProgress, ChatResult } from '../../sidecar/protocol/methods.ts';
+import { clampRegion, type Picture } from '../../webview/picture.ts';
 import {
   type Attachment,
   activity,
@@ -182,5 +183,44 @@ describe('a selection', () => {
     assert.deepEqual(reduce(attached, { type: 'detached', place: 'src/a.ts:3-4' }).attachments, []);
     assert.equal(reduce(attached, { type: 'detached', place: 'src/a.ts:3' }), attached);
     assert.deepEqual(reduce(attached, { type: 'cleared' }).attachments, []);
+  });
+});
+
+describe('a picture', () => {
+  const picture: Picture = {
+    key: 'k',
+    name: 'a.png',
+    width: 40,
+    height: 20,
+    details: false,
+    notes: [],
+    encoding: { state: 'waiting' },
+  };
+  const ready: Picture = { ...picture, encoding: { state: 'ready', imageId: 'i', tokens: 260 } };
+  const attach: ChatEvent = { type: 'picture-attached', picture };
+  const change: ChatEvent = { type: 'picture-changed', picture: ready };
+
+  it('goes along with the next question only, and may become ready after it was asked', () => {
+    const state = stateAfter(attach, ASKED, change);
+    assert.deepEqual(state.messages[0], { role: 'user', text: 'Where is add?', pictures: [ready] });
+    assert.deepEqual(state.pictures, []);
+  });
+
+  it('changes in its place, and not once it was taken off', () => {
+    assert.deepEqual(stateAfter(attach, change).pictures, [ready]);
+    const gone = stateAfter(attach, { type: 'picture-removed', key: 'k' });
+    assert.deepEqual(gone.pictures, []);
+    assert.equal(reduce(gone, change), gone);
+  });
+
+  it('can be sent in part only where something of that part is in it', () => {
+    assert.deepEqual(clampRegion({ x: -5, y: 3, width: 20, height: 99 }, 40, 20), {
+      x: 0,
+      y: 3,
+      width: 15,
+      height: 17,
+    });
+    assert.equal(clampRegion({ x: 38, y: 0, width: 20, height: 20 }, 40, 20), null);
+    assert.equal(clampRegion({ x: 0, y: 0, width: 40, height: 20 }, 40, 20), null);
   });
 });
