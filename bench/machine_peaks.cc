@@ -1,5 +1,5 @@
-// What this machine can do at most: int8 multiply-adds by the widest dot-product instruction, and reading
-// memory. Prints one JSON object. Usage: machine_peaks THREADS
+// What this machine can do at most: int8 and BF16 multiply-adds by the widest dot-product instructions, and
+// reading memory. Prints one JSON object. Usage: machine_peaks THREADS
 #include <sys/mman.h>
 #include <time.h>
 
@@ -42,6 +42,26 @@ double int8_rate() {
 }
 #else
 double int8_rate() { return 0; }
+#endif
+
+#if defined(__AVX512BF16__)
+double bf16_rate() {
+  constexpr int kRounds = 1 << 20, kChains = 16;
+  __m512 acc[kChains] = {}, a = _mm512_setzero_ps(), b = _mm512_setzero_ps();
+  const double start = now(CLOCK_THREAD_CPUTIME_ID);
+  for (int i = 0; i < kRounds; i++) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kChains; j++) asm volatile("vdpbf16ps %2, %1, %0" : "+v"(acc[j]) : "v"(a), "v"(b));
+  }
+  const double seconds = now(CLOCK_THREAD_CPUTIME_ID) - start;
+  float keep = 0;
+#pragma GCC unroll 16
+  for (int j = 0; j < kChains; j++) keep += _mm512_reduce_add_ps(acc[j]);
+  asm volatile("" : : "r"(keep));
+  return 64.0 * kChains * kRounds / seconds;
+}
+#else
+double bf16_rate() { return 0; }
 #endif
 
 double read_seconds(const uint8_t* from, size_t bytes) {
@@ -87,14 +107,18 @@ int main(int argc, char** argv) {
   madvise(map, bytes, MADV_HUGEPAGE);
   auto* memory = static_cast<uint8_t*>(map);
   std::fill_n(memory, bytes, uint8_t{1});
-  double int8 = 0, read = 0;
+  double int8 = 0, bf16 = 0, read = 0;
   for (int repeat = 0; repeat < 8; repeat++) {
     double sum = 0;
     for (const double rate : on_threads(threads, [](int) { return int8_rate(); })) sum += rate;
     int8 = std::max(int8, sum);
+    sum = 0;
+    for (const double rate : on_threads(threads, [](int) { return bf16_rate(); })) sum += rate;
+    bf16 = std::max(bf16, sum);
     const auto times = on_threads(
         threads, [&](int i) { return read_seconds(memory + kShare * static_cast<size_t>(i), kShare); });
     read = std::max(read, static_cast<double>(bytes) / *std::max_element(times.begin(), times.end()));
   }
-  std::printf("{\"int8_gops\": %.0f, \"read_gbps\": %.1f}\n", int8 * 1e-9, read * 1e-9);
+  std::printf("{\"int8_gops\": %.0f, \"bf16_gflops\": %.0f, \"read_gbps\": %.1f}\n", int8 * 1e-9, bf16 * 1e-9,
+              read * 1e-9);
 }

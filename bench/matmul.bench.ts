@@ -6,13 +6,10 @@
  * second with one token, next to the machine's int8 and memory peaks measured in the same run. Figures are the
  * best of `--repeat` runs: on a shared machine the others measure the neighbours.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type CpuBackend, createCpuBackend } from '../sidecar/engine/backend/cpu/cpu-backend.ts';
 import { rowBytes, TENSOR_TYPES, type TensorType } from '../sidecar/engine/backend/tensor.ts';
+import { measurePeaks } from './peaks.ts';
 
 const PREFILL_TOKENS = 512;
 
@@ -54,24 +51,6 @@ const repeat = Number(options.repeat);
 const type = options.type as TensorType;
 if (!(type in TENSOR_TYPES))
   throw new RangeError(`--type must be one of ${Object.keys(TENSOR_TYPES).join(', ')}`);
-
-interface Peaks {
-  readonly int8_gops: number;
-  readonly read_gbps: number;
-}
-
-/** Compiles and runs machine_peaks.cc; zeros where there is no compiler for this processor. */
-function measurePeaks(): Peaks {
-  const folder = mkdtempSync(join(tmpdir(), 'gemma-sidecar-peaks-'));
-  try {
-    const program = join(folder, 'peaks');
-    const flags = ['-O2', '-std=c++20', '-pthread', '-mavx512f', '-mavx512bw', '-mavx512vnni'];
-    execFileSync('g++', [...flags, join(import.meta.dirname, 'machine_peaks.cc'), '-o', program]);
-    return JSON.parse(execFileSync(program, [String(threads)], { encoding: 'utf8' })) as Peaks;
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
 
 /** Bytes whose F16 factors are small numbers, whatever block they belong to. */
 function weightBytes(rows: number, columns: number): Uint8Array {
@@ -126,7 +105,7 @@ async function measure(
 
 const percent = (part: number, whole: number) => `${((100 * part) / whole).toFixed(0)} %`;
 
-const peaks = measurePeaks();
+const peaks = measurePeaks(threads);
 console.log(
   `${type}, ${threads} threads; peaks: int8 ${peaks.int8_gops} GOPS, memory ${peaks.read_gbps} GB/s`,
 );

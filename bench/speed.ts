@@ -1,88 +1,384 @@
 /**
- * Is our engine at least as fast as llama.cpp, on the same file, threads and machine?
+ * Are we faster than llama.cpp, and how near the machine's limit?
  *
- *   node bench/speed.ts [1b] [--embedding F16] [--prompt 512] [--generate 64] [--rounds 5] [--threads 2] [--folder DIR]
+ *   npm run bench -- [ROW...] [--rounds 3] [--threads 2] [--folder DIR] [--json FILE] [--svg FILE]
  *
- * The two take turns within one run, so that what else the machine does hits both. Prints medians with least and most,
- * and the ratio of each round.
+ * The two take turns within one run, on the same synthetic files, so that what else the machine does hits both. llama.cpp is
+ * node-llama-cpp's own choice of CPU build, with flash attention on or off, whichever was faster in the first round. Rows
+ * are those of {@link ROWS}; without a name, the ones that take at most a minute or two each.
  */
-import { existsSync, mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { cpuInstructionSets, createCpuBackend } from '../sidecar/engine/backend/cpu/cpu-backend.ts';
 import type { TensorType } from '../sidecar/engine/backend/tensor.ts';
 import { type GemmaEngine, loadGemmaEngine } from '../sidecar/engine/gemma-engine.ts';
-import { loadLlama } from '../test/support/llama.ts';
+import { type LlamaModel, loadLlama } from '../test/support/llama.ts';
 import { seededRandom } from '../test/support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
+import { measurePeaks } from './peaks.ts';
+import { type RowResult, ratioChart } from './ratio-chart.ts';
+
+type ShapeName = '1b' | '4b';
+
+interface Row {
+  readonly title: string;
+  /** What is measured: tokens a second of a prompt or of an answer, seconds to the first token, bytes resident. */
+  readonly kind: 'prefill' | 'decode' | 'first-token' | 'memory' | 'instruction-sets';
+  readonly shape: ShapeName;
+  readonly body?: TensorType;
+  readonly embedding: TensorType;
+  readonly prompt?: number;
+  readonly generate?: number;
+  /** Tokens in the cache before the prompt. */
+  readonly depth?: number;
+  /** Only when named: it takes minutes. */
+  readonly long?: boolean;
+}
+
+const Q4 = { embedding: 'Q4_0' } as const;
+const ROWS: Readonly<Record<string, Row>> = {
+  'prefill-1b': { title: 'Prefill 512, 1B', kind: 'prefill', shape: '1b', ...Q4, prompt: 512 },
+  'prefill-4b': { title: 'Prefill 512, 4B', kind: 'prefill', shape: '4b', ...Q4, prompt: 512 },
+  'prefill-depth-1b': {
+    title: 'Prefill 512 at depth 8,192, 1B',
+    kind: 'prefill',
+    shape: '1b',
+    ...Q4,
+    prompt: 512,
+    depth: 8192,
+    long: true,
+  },
+  'decode-f16-1b': {
+    title: 'Decode, 1B, F16 embedding',
+    kind: 'decode',
+    shape: '1b',
+    embedding: 'F16',
+    prompt: 16,
+    generate: 64,
+  },
+  'decode-1b': {
+    title: 'Decode, 1B, all Q4_0',
+    kind: 'decode',
+    shape: '1b',
+    ...Q4,
+    prompt: 16,
+    generate: 64,
+  },
+  'decode-4b': {
+    title: 'Decode, 4B, all Q4_0',
+    kind: 'decode',
+    shape: '4b',
+    ...Q4,
+    prompt: 16,
+    generate: 32,
+  },
+  'decode-depth-1b': {
+    title: 'Decode at depth 32,000, 1B, F16 KV',
+    kind: 'decode',
+    shape: '1b',
+    ...Q4,
+    prompt: 16,
+    generate: 32,
+    depth: 32_000,
+    long: true,
+  },
+  'first-token-1b': { title: 'First token from process start, 1B', kind: 'first-token', shape: '1b', ...Q4 },
+  'first-token-4b': { title: 'First token from process start, 4B', kind: 'first-token', shape: '4b', ...Q4 },
+  'memory-4b': { title: 'Resident memory, 4B, context 8,192', kind: 'memory', shape: '4b', ...Q4 },
+  'instruction-sets': {
+    title: 'Prefill 64, 1B, by instruction set',
+    kind: 'instruction-sets',
+    shape: '1b',
+    ...Q4,
+    prompt: 64,
+  },
+  ...Object.fromEntries(
+    (['Q8_0', 'Q4_1', 'Q5_0', 'F16'] as const).flatMap((type) =>
+      (['prefill', 'decode'] as const).map((kind) => [
+        `${kind}-${type}-1b`,
+        {
+          title: `${kind === 'prefill' ? 'Prefill 512' : 'Decode'}, 1B, all ${type}`,
+          kind,
+          shape: '1b',
+          body: type,
+          embedding: type,
+          prompt: kind === 'prefill' ? 512 : 16,
+          ...(kind === 'decode' && { generate: 32 }),
+          long: true,
+        } satisfies Row,
+      ]),
+    ),
+  ),
+  // Rows of 256-value blocks do not fit 1B's width of 1,152.
+  ...Object.fromEntries(
+    (['Q4_K', 'Q6_K'] as const).flatMap((type) =>
+      (['prefill', 'decode'] as const).map((kind) => [
+        `${kind}-${type}-4b`,
+        {
+          title: `${kind === 'prefill' ? 'Prefill 512' : 'Decode'}, 4B, all ${type}`,
+          kind,
+          shape: '4b',
+          body: type,
+          embedding: type,
+          prompt: kind === 'prefill' ? 512 : 16,
+          ...(kind === 'decode' && { generate: 16 }),
+          long: true,
+        } satisfies Row,
+      ]),
+    ),
+  ),
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    embedding: { type: 'string', default: 'F16' },
-    prompt: { type: 'string', default: '512' },
-    generate: { type: 'string', default: '64' },
-    rounds: { type: 'string', default: '5' },
-    threads: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '3' },
+    threads: { type: 'string', default: String(Math.min(2, cpus().length)) },
     folder: { type: 'string', default: path.join(tmpdir(), 'gemma-sidecar-bench') },
+    json: { type: 'string' },
+    svg: { type: 'string' },
   },
 });
-const promptLength = Number(values.prompt);
-const generated = Number(values.generate);
+const rounds = Number(values.rounds);
 const threads = Number(values.threads);
-const contextSize = promptLength + generated + 64;
+const chosen = positionals.length > 0 ? positionals : Object.keys(ROWS).filter((name) => !ROWS[name]!.long);
+for (const name of chosen) {
+  if (ROWS[name] === undefined) {
+    process.stderr.write(`There is no row "${name}"; choose of ${Object.keys(ROWS).join(', ')}.\n`);
+    process.exit(2);
+  }
+}
 mkdirSync(values.folder, { recursive: true });
-for (const name of positionals.length > 0 ? positionals : ['1b']) await compare(name);
+await run();
 
-interface Speeds {
-  readonly prefill: number;
-  readonly decode: number;
+async function run(): Promise<void> {
+  const peaks = measurePeaks(threads);
+  const processor = cpus()[0]?.model ?? 'unknown processor';
+  console.log(
+    `${processor}, ${threads} threads; peaks: int8 ${peaks.int8_gops} GOPS, BF16 ${peaks.bf16_gflops} GFLOPS, memory ${peaks.read_gbps} GB/s\n`,
+  );
+  const results: RowResult[] = [];
+  const report = () => {
+    const all = { processor, threads, rounds, peaks, date: new Date().toISOString(), results };
+    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(all, null, 2)}\n`);
+    if (values.svg !== undefined) {
+      writeFileSync(values.svg, ratioChart(results, `${processor}, ${threads} threads`));
+    }
+  };
+  for (const name of chosen) {
+    for (const result of await measureRow(name, ROWS[name]!)) {
+      results.push(result);
+      console.log(
+        `${result.title}: ours ${shown(result.ours)} ${result.unit}` +
+          (result.llama.length > 0
+            ? `, llama.cpp ${shown(result.llama)}, ratio ${shown(result.ratio)}`
+            : '') +
+          (result.note === undefined ? '' : ` (${result.note})`),
+      );
+      // After every row, so that a run that is stopped leaves what it has.
+      report();
+    }
+  }
 }
 
-async function compare(name: string): Promise<void> {
-  const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
-  if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
-  const file = path.join(values.folder, `${name}-${values.embedding}.gguf`);
-  if (!existsSync(file)) writeTinyModel(file, { shape, embedding: values.embedding as TensorType });
-  const engine = await loadGemmaEngine({ modelPath: file, threads, contextLength: contextSize });
-  const llama = await loadLlama(file, { contextSize, threads });
-  console.log(`${name}, ${values.embedding} embedding, ${engine.backendDescription}`);
-  const ours: Speeds[] = [];
-  const theirs: Speeds[] = [];
-  for (let round = 0; round <= Number(values.rounds); round++) {
-    const ids = randomIds(promptLength, shape.vocabulary, round);
-    const mine = await ownSpeeds(engine, ids);
-    const { prefillMs, decodeMs } = await llama.time(ids, generated);
-    // The first round warms both up.
-    if (round === 0) continue;
-    ours.push(mine);
-    theirs.push({ prefill: (1000 * promptLength) / prefillMs, decode: (1000 * generated) / decodeMs });
+function measureRow(name: string, row: Row): Promise<RowResult[]> {
+  switch (row.kind) {
+    case 'prefill':
+    case 'decode':
+      return measureSpeed(name, row);
+    case 'first-token':
+      return measureProcess(name, row, 2048, 's', (run) => run.seconds);
+    case 'memory':
+      return measureProcess(name, row, 8192, 'GiB', (run) => run.resident / 2 ** 30);
+    case 'instruction-sets':
+      return measureInstructionSets(name, row);
   }
-  for (const kind of ['prefill', 'decode'] as const) {
-    const ratios = ours.map((speeds, i) => speeds[kind] / theirs[i]![kind]);
-    console.log(
-      `${kind} tokens/s: ours ${shown(ours.map((s) => s[kind]))}, llama.cpp ${shown(theirs.map((s) => s[kind]))}, ratio ${shown(ratios)}`,
-    );
+}
+
+/** The row's model; written on first use. */
+function modelFile({ shape, body = 'Q4_0', embedding }: Row): string {
+  const name = body === 'Q4_0' ? `${shape}-${embedding}` : `${shape}-${body}-${embedding}`;
+  const file = path.join(values.folder, `${name}.gguf`);
+  if (!existsSync(file)) writeTinyModel(file, { shape: MODEL_SHAPES[shape], body, embedding });
+  return file;
+}
+
+/** Tokens a second, both engines in this process, taking turns. */
+async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
+  const file = modelFile(row);
+  const { prompt = 16, generate = 0, depth = 0 } = row;
+  const perRound = prompt + generate + 2;
+  const contextLength = Math.min(
+    Math.ceil((depth + (rounds + 1) * perRound + 64) / 256) * 256,
+    MODEL_SHAPES[row.shape].context,
+  );
+  const engine = await loadGemmaEngine({ modelPath: file, threads, contextLength });
+  const head = randomIds(depth, row, 1000);
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  const mine = async (round: number) => {
+    const ids = [...head, ...randomIds(prompt, row, round)];
+    const { prefillMs, decodeMs, cachedTokens } = await lastEvent(engine, ids, generate, depth);
+    const seconds = (row.kind === 'prefill' ? prefillMs : decodeMs) / 1000;
+    return (row.kind === 'prefill' ? ids.length - cachedTokens : generate) / seconds;
+  };
+  const other = async (llama: LlamaModel, round: number, continued: boolean) => {
+    const { prefillMs, decodeMs } = await llama.time(randomIds(prompt, row, round), generate, continued);
+    const seconds = (row.kind === 'prefill' ? prefillMs : decodeMs) / 1000;
+    return (row.kind === 'prefill' ? prompt : generate) / seconds;
+  };
+  const load = (flashAttention: boolean) =>
+    loadLlama(file, { contextSize: contextLength, threads, flashAttention });
+  // The first round warms up, fills the depth and chooses llama.cpp's faster setting. At depth filling twice takes
+  // minutes, and without flash attention it is slower there.
+  await mine(0);
+  let llama = await load(true);
+  let flash = true;
+  if (depth > 0) {
+    await llama.time(head, 0);
+    await other(llama, 0, true);
+  } else {
+    await other(llama, 0, false);
+    const withFlash = await other(llama, 0, false);
+    await llama.dispose();
+    llama = await load(false);
+    await other(llama, 0, false);
+    flash = withFlash >= (await other(llama, 0, false));
+    if (flash) {
+      await llama.dispose();
+      llama = await load(true);
+      await other(llama, 0, false);
+    }
   }
+  for (let round = 1; round <= rounds; round++) {
+    ours.push(await mine(round));
+    theirs.push(await other(llama, round, depth > 0));
+  }
+  const description = `${engine.backendDescription}; llama.cpp ${flash ? 'with' : 'without'} flash attention`;
   await llama.dispose();
   await engine.dispose();
+  return [
+    {
+      row: name,
+      title: row.title,
+      unit: 'tokens/s',
+      ours,
+      llama: theirs,
+      ratio: ours.map((speed, i) => speed / theirs[i]!),
+      note: description,
+    },
+  ];
 }
 
-async function ownSpeeds(engine: GemmaEngine, ids: readonly number[]): Promise<Speeds> {
+async function lastEvent(engine: GemmaEngine, ids: readonly number[], generate: number, depth: number) {
   // The first token comes with the prompt; those after it are the decode steps.
-  for await (const event of engine.generate(ids, {
-    maxTokens: generated + 1,
-    sampling: { temperature: 0 },
-  })) {
-    if (event.kind !== 'end') continue;
-    return { prefill: (1000 * ids.length) / event.prefillMs, decode: (1000 * generated) / event.decodeMs };
-  }
+  const options = { maxTokens: generate + 1, sampling: { temperature: 0 }, keepAt: [depth] };
+  for await (const event of engine.generate(ids, options)) if (event.kind === 'end') return event;
   throw new Error('The engine gave no result.');
 }
 
-function randomIds(length: number, vocabulary: number, seed: number): number[] {
+interface ProcessRun {
+  readonly seconds: number;
+  readonly resident: number;
+  readonly anonymous: number;
+  readonly mapped: number;
+}
+
+/** A fresh process for every round; the file is in the page cache, since the first round is not counted. */
+async function measureProcess(
+  name: string,
+  row: Row,
+  context: number,
+  unit: string,
+  figure: (run: ProcessRun) => number,
+): Promise<RowResult[]> {
+  const file = modelFile(row);
+  const start = (engine: string) => startProcess([engine, file, String(context), String(threads)]);
+  const ours: ProcessRun[] = [];
+  const theirs: ProcessRun[] = [];
+  for (let round = 0; round <= rounds; round++) {
+    const mine = await start('ours');
+    const other = await start('llama');
+    if (round === 0) continue;
+    ours.push(mine);
+    theirs.push(other);
+  }
+  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
+  const parts = (run: ProcessRun) => `${gib(run.anonymous)} GiB anonymous + ${gib(run.mapped)} mapped`;
+  return [
+    {
+      row: name,
+      title: row.title,
+      unit,
+      ours: ours.map(figure),
+      llama: theirs.map(figure),
+      ratio: ours.map((run, i) => figure(theirs[i]!) / figure(run)),
+      note: `less is better; ours ${parts(ours[0]!)}, llama.cpp ${parts(theirs[0]!)}`,
+    },
+  ];
+}
+
+function startProcess(args: readonly string[]): Promise<ProcessRun> {
+  const script = path.join(import.meta.dirname, 'first-token.ts');
+  const started = performance.now();
+  const child: ChildProcess = spawn(process.execPath, [script, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  return new Promise((resolve, reject) => {
+    let output = '';
+    let seconds = 0;
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      seconds ||= (performance.now() - started) / 1000;
+      output += text;
+    });
+    child.on('error', reject);
+    child.on('exit', (code) => {
+      if (code === 0) resolve({ seconds, ...(JSON.parse(output) as Omit<ProcessRun, 'seconds'>) });
+      else reject(new Error(`first-token.ts ${args[0]} ended with code ${code}.`));
+    });
+  });
+}
+
+/** Our own speed on every instruction set, beside llama.cpp's fastest build. */
+async function measureInstructionSets(name: string, row: Row): Promise<RowResult[]> {
+  const file = modelFile(row);
+  const { prompt = 64 } = row;
+  const llama = await loadLlama(file, { contextSize: 512, threads });
+  const results: RowResult[] = [];
+  for (const isa of cpuInstructionSets()) {
+    const engine = await loadGemmaEngine({
+      modelPath: file,
+      contextLength: 512,
+      createBackend: () => createCpuBackend({ isa, threads }),
+    });
+    const ours: number[] = [];
+    const theirs: number[] = [];
+    const most = isa === 'scalar' ? 1 : rounds;
+    for (let round = isa === 'scalar' ? 1 : 0; round <= most; round++) {
+      const ids = randomIds(prompt, row, round);
+      const { prefillMs } = await lastEvent(engine, ids, 0, 0);
+      const other = await llama.time(ids, 0);
+      if (round === 0) continue;
+      ours.push((1000 * prompt) / prefillMs);
+      theirs.push((1000 * prompt) / other.prefillMs);
+    }
+    await engine.dispose();
+    const ratio = ours.map((speed, i) => speed / theirs[i]!);
+    const title = `Prefill ${prompt}, 1B, ours with ${isa}`;
+    results.push({ row: `${name}-${isa}`, title, unit: 'tokens/s', ours, llama: theirs, ratio });
+  }
+  await llama.dispose();
+  return results;
+}
+
+function randomIds(length: number, { shape }: Row, seed: number): number[] {
+  if (length === 0) return [];
   const random = seededRandom(seed + 1);
-  return [2, ...Array.from({ length: length - 1 }, () => Math.floor(random() * vocabulary))];
+  const { vocabulary } = MODEL_SHAPES[shape];
+  return [2, ...Array.from({ length: length - 1 }, () => 200 + Math.floor(random() * (vocabulary - 200)))];
 }
 
 function shown(numbers: readonly number[]): string {

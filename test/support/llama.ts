@@ -12,8 +12,15 @@ export interface LlamaOptions {
 export interface LlamaModel {
   /** Next-token log-probabilities after `ids`, F64 `[vocabulary]`, always from an empty cache. */
   logProbabilities(ids: readonly number[]): Promise<Float64Array>;
-  /** Milliseconds to read `prompt` without an answer, then for each of `tokens` steps of greedy generation. */
-  time(prompt: readonly number[], tokens: number): Promise<{ prefillMs: number; decodeMs: number }>;
+  /**
+   * Milliseconds to read `prompt` without an answer, and then for `tokens` steps of greedy generation. `continued` leaves
+   * what was read and said before in the cache and goes on behind it.
+   */
+  time(
+    prompt: readonly number[],
+    tokens: number,
+    continued?: boolean,
+  ): Promise<{ prefillMs: number; decodeMs: number }>;
   dispose(): Promise<void>;
 }
 
@@ -45,11 +52,12 @@ export async function loadLlama(modelPath: string, options: LlamaOptions): Promi
       if (logits === undefined) throw new Error('llama.cpp gave no logits.');
       return logSoftmax(logits);
     },
-    async time(prompt, tokens) {
-      await sequence.clearHistory();
+    async time(prompt, tokens, continued = false) {
+      if (!continued) await sequence.clearHistory();
       const started = performance.now();
       await sequence.evaluateWithoutGeneratingNewTokens(prompt as Token[]);
       const read = performance.now();
+      if (tokens === 0) return { prefillMs: read - started, decodeMs: 0 };
       let left = tokens;
       for await (const _ of sequence.evaluate([prompt[0]! as Token], { temperature: 0 })) {
         left--;
