@@ -19,6 +19,7 @@ import {
   ChatProgressNotification,
   ChatRequest,
   type ChatResult,
+  ClearCacheRequest,
   type EncodeImageParams,
   EncodeImageRequest,
   type EncodeImageResult,
@@ -147,6 +148,11 @@ export class SidecarClient implements vscode.Disposable {
   /** Loads another model; `null` is the built-in one. */
   selectModel(path: string | null, mmprojPath?: string): Promise<Status> {
     return this.#request(SelectModelRequest, { path, ...(mmprojPath !== undefined && { mmprojPath }) });
+  }
+
+  /** Deletes the KV of all prompts from disk; the memory of a running model is not touched. */
+  clearCache(): Promise<{ readonly freedBytes: number }> {
+    return this.#request(ClearCacheRequest, null);
   }
 
   async dispose(): Promise<void> {

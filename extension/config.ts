@@ -11,6 +11,11 @@ export interface Settings {
   readonly mmprojPath?: string;
   readonly contextLength?: number;
   readonly threads?: number;
+  readonly cache: {
+    readonly enabled: boolean;
+    readonly maxGigabytes?: number;
+    readonly maxDays?: number;
+  };
 }
 
 /**
@@ -22,7 +27,14 @@ export function readSettings(): Settings {
   const mmprojPath = userValue<string>('imageTowerPath')?.trim();
   const contextLength = userValue<number>('contextLength');
   const threads = userValue<number>('threads');
+  const maxGigabytes = userValue<number>('cache.maxGigabytes');
+  const maxDays = userValue<number>('cache.maxDays');
   return {
+    cache: {
+      enabled: userValue<boolean>('cache.enabled') ?? true,
+      ...(isPositiveInteger(maxGigabytes) ? { maxGigabytes } : {}),
+      ...(isPositiveInteger(maxDays) ? { maxDays } : {}),
+    },
     ...(modelPath ? { modelPath } : {}),
     ...(mmprojPath ? { mmprojPath } : {}),
     ...(isPositiveInteger(contextLength) ? { contextLength } : {}),
@@ -56,7 +68,7 @@ export function affectsModel(change: vscode.ConfigurationChangeEvent): boolean {
 
 /** Settings that a running sidecar cannot take over. */
 export function needsRestart(change: vscode.ConfigurationChangeEvent): boolean {
-  return ['imageTowerPath', 'contextLength', 'threads'].some((name) =>
+  return ['imageTowerPath', 'contextLength', 'threads', 'cache'].some((name) =>
     change.affectsConfiguration(`${SECTION}.${name}`),
   );
 }

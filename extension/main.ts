@@ -1,6 +1,7 @@
 /** Activation: the whole wiring of the editor side. */
 
 import * as vscode from 'vscode';
+import { activateCacheCommand } from './cache-command.ts';
 import { activateChatView } from './chat-view.ts';
 import { SidecarClient } from './client.ts';
 import { needsRestart, readSettings } from './config.ts';
@@ -36,6 +37,7 @@ export function activate(context: vscode.ExtensionContext): void {
   activateChatView(context, client, log);
   activateStatusBar(context, client);
   activateModelCommands(context, client);
+  activateCacheCommand(context, client);
   void client.start();
 }
 

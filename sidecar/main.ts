@@ -16,6 +16,8 @@ import {
 import { choiceOption, flag, integerOption, textOption } from './cli/options.ts';
 import { loadGemmaEngine } from './engine/gemma-engine.ts';
 import { builtInModelPath, missingBuiltInModel } from './models/find.ts';
+import { kvStoreFolder, thisMachine } from './models/places.ts';
+import { storeOptions } from './session/kv-store-options.ts';
 
 const VERSION = '0.1.0';
 
@@ -46,6 +48,8 @@ const COMMON_OPTIONS: ParseArgsOptionsConfig = {
   kv: { type: 'string' },
   speculation: { type: 'string' },
   'draft-model': { type: 'string' },
+  'cache-dir': { type: 'string' },
+  'no-cache': { type: 'boolean' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 };
@@ -59,6 +63,8 @@ const COMMON_USAGE = `Common options:
   --kv f16|int8|int4        what the KV cache holds
   --speculation on|off      verify drafts of several tokens at once (default: on; the text is the same)
   --draft-model FILE        a smaller Gemma 3 that drafts where nothing is repeated
+  --cache-dir DIR           where KV is kept on disk (default: the user's cache folder)
+  --no-cache                keep no KV on disk and use none
   --json                    one machine-readable object on stdout`;
 
 async function main(args: readonly string[]): Promise<number> {
@@ -124,6 +130,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         modelPath: options?.modelPath ?? modelPath(),
         backend: common.backend,
         signal,
+        store: common.cacheFolder === null ? null : storeOptions(common.cacheFolder, {}, log),
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
         speculation: common.speculation,
@@ -163,6 +170,9 @@ function commonOptions(values: OptionValues): CommonOptions {
     kv: choiceOption(values, 'kv', ['f16', 'int8', 'int4']) ?? 'f16',
     speculation: choiceOption(values, 'speculation', ['on', 'off']) !== 'off',
     draftModel: textOption(values, 'draft-model') ?? null,
+    cacheFolder: flag(values, 'no-cache')
+      ? null
+      : (textOption(values, 'cache-dir') ?? kvStoreFolder(thisMachine())),
   };
 }
 

@@ -13,6 +13,13 @@ export interface ChatMessageRequest {
   readonly signal?: AbortSignal;
 }
 
+/** Why prompt tokens from `position` on were read rather than reused, with the pieces where an earlier prompt differed. */
+export interface ReadReason {
+  readonly reason: 'new' | 'changed' | 'longer' | 'forgotten' | 'part-of-block';
+  readonly position: number;
+  readonly differs?: { readonly position: number; readonly before: string; readonly now: string };
+}
+
 export type ChatEvent =
   | { readonly kind: 'waiting' }
   | { readonly kind: 'reading'; readonly done: number; readonly total: number; readonly cached: number }
@@ -25,6 +32,12 @@ export type ChatEvent =
       readonly text: string;
       readonly promptTokens: number;
       readonly cachedTokens: number;
+      /** How many of them came from disk. */
+      readonly diskTokens: number;
+      /** Why not more were reused; null if all that could be were. */
+      readonly miss: ReadReason | null;
+      /** Prompt tokens whose KV is kept now. */
+      readonly keptTokens: number;
       readonly generatedTokens: number;
       readonly prefillMs: number;
       readonly decodeMs: number;

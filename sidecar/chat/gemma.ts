@@ -1,8 +1,9 @@
 /** Our own engine as a chat engine: prompt to ids, ids to events, ids to text. */
 import { randomInt } from 'node:crypto';
-import type { Engine, Sampling } from '../engine/engine.ts';
+import type { Engine, GenerateEvent, Sampling } from '../engine/engine.ts';
+import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { chatPrompt, type PromptTurn } from '../prompt/chat-prompt.ts';
-import type { ChatEngine, ChatEvent, ChatMessageRequest } from './chat-engine.ts';
+import type { ChatEngine, ChatEvent, ChatMessageRequest, ReadReason } from './chat-engine.ts';
 import { RepetitionWatch } from './repetition.ts';
 import { visibleText } from './visible-text.ts';
 
@@ -70,7 +71,12 @@ export class GemmaChat implements ChatEngine {
           text += rest;
           if (rest !== '') yield { kind: 'delta', text: rest, generated: ids.length };
           this.remember(text, ids);
-          yield { ...event, text, reason: loop.signal.aborted ? 'repetition' : END_REASONS[event.reason] };
+          yield {
+            ...event,
+            text,
+            miss: readReason(tokenizer, event.miss),
+            reason: loop.signal.aborted ? 'repetition' : END_REASONS[event.reason],
+          };
           break;
         }
         default:
@@ -103,3 +109,19 @@ export class GemmaChat implements ChatEngine {
 }
 
 const END_REASONS = { stop: 'end', length: 'length', context: 'length', cancelled: 'cancelled' } as const;
+
+type Miss = Extract<GenerateEvent, { kind: 'end' }>['miss'];
+
+/** With the text of the tokens that differ. */
+export function readReason(tokenizer: Tokenizer, miss: Miss): ReadReason | null {
+  if (miss === null) return null;
+  const { reason, position, differs } = miss;
+  const piece = (id: number) => visibleText(tokenizer.decode([id]));
+  return {
+    reason,
+    position,
+    ...(differs && {
+      differs: { position: differs.position, before: piece(differs.before), now: piece(differs.now) },
+    }),
+  };
+}

@@ -6,6 +6,7 @@ import { ModelHost } from '../session/model-host.ts';
 import { type CliContext, type Command, UsageError } from './command.ts';
 import { flag, textList, textOption } from './options.ts';
 import { ProgressLine } from './progress-line.ts';
+import { reuseLine } from './reuse-line.ts';
 
 export const command: Command = {
   name: 'ask',
@@ -28,12 +29,18 @@ export const command: Command = {
       context.log(`The answer was cut after ${answer.generatedTokens} tokens.`);
     if (answer.stopReason === 'repetition')
       context.log('The answer was ended because it kept repeating itself.');
-    if (answer.stopReason === 'cancelled') throw new Error('Interrupted.');
+    if (answer.stopReason === 'cancelled') {
+      throw new Error(`Interrupted; ${answer.keptTokens.toLocaleString('en-US')} tokens kept.`);
+    }
     context.log(leftOutLine(answer));
+    context.log(reuseLine(answer));
     context.result({
       answer: answer.text,
       prompt_tokens: answer.promptTokens,
       cached_tokens: answer.cachedTokens,
+      disk_tokens: answer.restoredTokens,
+      read_tokens: answer.promptTokens - answer.cachedTokens,
+      miss: answer.cacheMiss ?? null,
       generated_tokens: answer.generatedTokens,
       prefill_ms: answer.prefillMs,
       decode_ms: answer.decodeMs,

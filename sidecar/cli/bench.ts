@@ -34,6 +34,8 @@ export const command: Command = {
     const engine = await context.loadEngine({
       // What it measures are decode steps of one token; made-up prompts repeat themselves as no text does.
       speculation: false,
+      // Measured is reading, not reading back.
+      store: null,
       onProgress: (fraction) => line.show(`Loading: ${Math.floor(100 * fraction)} %`),
     });
     const loadMs = performance.now() - started;

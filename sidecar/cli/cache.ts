@@ -1,15 +1,42 @@
-/** `cache`: what is kept of prompts that were read. In this version that is nothing beyond a process's own memory. */
+/** `cache`: what of prompts that were read is kept on disk; deletes it on command. */
+import { clearStore, reportStore, verifyStore } from '../engine/kv/store/limits.ts';
 import type { Command } from './command.ts';
+import { flag } from './options.ts';
 
 export const command: Command = {
   name: 'cache',
-  summary: 'What the KV store on disk holds',
-  usage: '[--clear]',
-  options: { clear: { type: 'boolean' } },
-  async run({ print, result }) {
-    print(
-      'Nothing is stored on disk: the KV cache lives in the memory of a running sidecar and ends with it.\n',
-    );
-    result({ entries: 0, bytes: 0 });
+  summary: 'What the KV store on disk holds; --verify checks every block, --clear deletes all',
+  usage: '[--clear | --verify]',
+  options: { clear: { type: 'boolean' }, verify: { type: 'boolean' } },
+  async run({ common, values, print, result }) {
+    const folder = common.cacheFolder;
+    if (folder === null) throw new Error('--no-cache leaves nothing to report on.');
+    if (flag(values, 'clear')) {
+      const freed = await clearStore(folder);
+      print(`Deleted ${megabytes(freed)} from ${folder}.\n`);
+      result({ folder, freed_bytes: freed, entries: 0, bytes: 0 });
+      return;
+    }
+    const report = await reportStore(folder);
+    const checked = flag(values, 'verify') ? await verifyStore(folder) : null;
+    print(`${folder}: ${megabytes(report.bytes)} in ${report.segments} files\n`);
+    for (const { description, tokens, bytes, lastUsed } of report.models) {
+      const used = new Date(lastUsed).toISOString().slice(0, 16).replace('T', ' ');
+      print(
+        `  ${description}: ${tokens.toLocaleString('en-US')} tokens, ${megabytes(bytes)}, last used ${used} UTC\n`,
+      );
+    }
+    if (checked) print(`Checked ${checked.blocks} blocks; ${checked.damaged} are damaged.\n`);
+    result({
+      folder,
+      entries: report.segments,
+      bytes: report.bytes,
+      models: report.models.map(({ lastUsed, ...model }) => ({ ...model, last_used: lastUsed })),
+      ...(checked && { verified: checked }),
+    });
   },
 };
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

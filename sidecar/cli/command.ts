@@ -27,6 +27,8 @@ export interface CommonOptions {
   readonly speculation: boolean;
   /** Null: drafts come from repetitions only. */
   readonly draftModel: string | null;
+  /** Where KV is kept on disk; null keeps none. */
+  readonly cacheFolder: string | null;
 }
 
 export interface CliContext {

@@ -16,7 +16,7 @@ export const command: Command = {
     const line = integerOption(values, 'line', { least: 1 }) ?? 1;
     const column = integerOption(values, 'column', { least: 1 }) ?? 1;
     const { prefix, suffix } = splitAt(readFileSync(file, 'utf8'), line, column);
-    const engine = await loadEngine();
+    const engine = await loadEngine({ store: null });
     try {
       const start = performance.now();
       const text = await complete(engine, { prefix, suffix }, signal);

@@ -108,7 +108,7 @@ function checks(context: CliContext): readonly Check[] {
     {
       name: 'engine',
       run: async (state) => {
-        state.engine = await context.loadEngine();
+        state.engine = await context.loadEngine({ store: null });
         return `${state.engine.backendDescription}, context ${state.engine.contextLength}`;
       },
       fix: 'Choose a smaller model, or a shorter context with --ctx.',

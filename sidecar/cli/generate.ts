@@ -1,6 +1,7 @@
 /** `generate`: plain generation from a prompt, streaming. */
 import { readFileSync } from 'node:fs';
-import type { Sampling } from '../engine/engine.ts';
+import { readReason } from '../chat/gemma.ts';
+import type { GenerateEvent, Sampling } from '../engine/engine.ts';
 import { StopStrings } from '../engine/sampler/stop-strings.ts';
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { chatPrompt } from '../prompt/chat-prompt.ts';
@@ -47,12 +48,14 @@ export const command: Command = {
         context.print(piece);
       };
       let stopped = false;
+      let end: Extract<GenerateEvent, { kind: 'end' }> | null = null;
       for await (const event of engine.generate(promptIds, {
         maxTokens,
         sampling,
         stopIds: [eos, endOfTurn],
         signal,
       })) {
+        if (event.kind === 'end') end = event;
         if (event.kind === 'end' && event.reason === 'cancelled') throw new Error('Interrupted.');
         if (event.kind !== 'token') continue;
         ids.push(event.id);
@@ -63,7 +66,17 @@ export const command: Command = {
       }
       if (!stopped) emit(stops.push(decoder.end()).text + stops.end());
       context.print('\n');
-      context.result({ ids, text, prompt_tokens: promptIds.length });
+      context.result({
+        ids,
+        text,
+        prompt_tokens: promptIds.length,
+        ...(end && {
+          cached_tokens: end.cachedTokens,
+          disk_tokens: end.diskTokens,
+          read_tokens: end.promptTokens - end.cachedTokens,
+          miss: readReason(tokenizer, end.miss),
+        }),
+      });
     } finally {
       await engine.dispose();
     }

@@ -28,7 +28,7 @@ export const command: Command = {
     const ids = parseIds([requiredText(values, 'tokens')], '--tokens');
     const count = integerOption(values, 'top', { least: 1 }) ?? DEFAULT_TOP;
     const out = textOption(values, 'out');
-    const engine = await context.loadEngine();
+    const engine = await context.loadEngine({ store: null });
     try {
       const logits = await engine.logits(ids, 1, context.signal);
       if (out !== undefined) writeFileSync(out, littleEndian(logits));

@@ -23,7 +23,7 @@ export const command: Command = {
     const text = readFileSync(requiredText(context.values, 'file'), 'utf8');
     const length = context.common.contextLength ?? DEFAULT_CONTEXT;
     if (length < 4) throw new UsageError('perplexity needs a context of at least 4 tokens');
-    const engine = await context.loadEngine({ contextLength: length });
+    const engine = await context.loadEngine({ contextLength: length, store: null });
     const line = new ProgressLine(process.stderr);
     try {
       const { tokenizer } = engine;

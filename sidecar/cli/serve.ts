@@ -21,6 +21,7 @@ export const command: Command = {
       relaunchArguments: process.argv.slice(2),
       version,
       loadEngine,
+      cacheFolder: common.cacheFolder,
       defaults: {
         backend: common.backend,
         ...(common.model !== null && { modelPath: common.model }),

@@ -1,4 +1,6 @@
 /** The engine's public face: token ids in, token ids out. */
+import type { Miss } from './kv/resume.ts';
+import type { KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 export interface EngineOptions {
@@ -13,6 +15,8 @@ export interface EngineOptions {
   readonly speculation?: boolean;
   /** A smaller Gemma 3 with the same vocabulary that drafts where nothing is repeated. */
   readonly draftModelPath?: string;
+  /** Where KV is kept on disk; absent or null keeps it in memory only. */
+  readonly store?: KvStoreOptions | null;
   readonly onProgress?: (fraction: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -60,6 +64,12 @@ export type GenerateEvent =
       readonly reason: 'stop' | 'length' | 'context' | 'cancelled';
       readonly promptTokens: number;
       readonly cachedTokens: number;
+      /** How many of them came from disk. */
+      readonly diskTokens: number;
+      /** Why not more were; null if all that could be were. */
+      readonly miss: Miss | null;
+      /** Prompt tokens whose KV is kept now: after a cancel, what was read so far. */
+      readonly keptTokens: number;
       readonly generatedTokens: number;
       readonly prefillMs: number;
       readonly decodeMs: number;

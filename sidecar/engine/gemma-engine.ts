@@ -14,10 +14,12 @@ import {
 } from './engine.ts';
 import { EventQueue } from './event-queue.ts';
 import { KvCache } from './kv/kv-cache.ts';
-import type { KvLayout } from './kv/layout.ts';
+import { type KvLayout, pageBytes } from './kv/layout.ts';
 import { kvPages, type MemoryPlan, planMemory } from './kv/memory-plan.ts';
+import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
+import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Gemma3Config, LayerKind } from './model/config.ts';
-import { Gemma3, type Gemma3Limits } from './model/gemma3.ts';
+import { FORWARD_VERSION, Gemma3, type Gemma3Limits } from './model/gemma3.ts';
 import type { GgufFile } from './model/gguf.ts';
 import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
 import { type ModelFile, openModelFile } from './model-file.ts';
@@ -71,7 +73,8 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       ...(signal && { signal }),
     });
     const layout = kvLayout(config);
-    const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength));
+    const store = options.store ? await openStore(options.store, gguf, config, backend, layout) : null;
+    const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength), store);
     const model = new Gemma3(config, weights, backend, limits);
     const draftModel =
       draft &&
@@ -91,11 +94,31 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       model,
       kv,
       speculation: options.speculation === false ? null : new Speculation(draftModel),
+      store,
     });
   } catch (error) {
     backend.dispose();
     throw error;
   }
+}
+
+async function openStore(
+  options: KvStoreOptions,
+  gguf: GgufFile,
+  config: Gemma3Config,
+  backend: Backend,
+  layout: KvLayout,
+): Promise<KvStore> {
+  const { name, quantisation } = describe(gguf, config);
+  return new KvStore(options, {
+    fingerprint: fingerprint({
+      modelDigest: await modelDigest(gguf.path, options.folder),
+      config,
+      numerics: `${backend.numerics} forward ${FORWARD_VERSION}`,
+    }),
+    description: `${name} ${quantisation}`,
+    pageBytes: { local: pageBytes(layout.shapes.local), global: pageBytes(layout.shapes.global) },
+  });
 }
 
 /** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
@@ -134,6 +157,7 @@ interface Parts {
   readonly model: Gemma3;
   readonly kv: KvCache;
   readonly speculation: Speculation | null;
+  readonly store: KvStore | null;
 }
 
 export class GemmaEngine implements Engine {
@@ -145,11 +169,22 @@ export class GemmaEngine implements Engine {
   readonly #backend: Backend;
   readonly #model: Gemma3;
   readonly #kv: KvCache;
+  readonly #store: KvStore | null;
   readonly #scheduler: Scheduler;
   readonly #speculation: Speculation | null;
   #disposing: Promise<void> | null = null;
 
-  constructor({ description, tokenizer, contextLength, notes, backend, model, kv, speculation }: Parts) {
+  constructor({
+    description,
+    tokenizer,
+    contextLength,
+    notes,
+    backend,
+    model,
+    kv,
+    speculation,
+    store,
+  }: Parts) {
     this.model = description;
     this.tokenizer = tokenizer;
     this.contextLength = contextLength;
@@ -158,6 +193,7 @@ export class GemmaEngine implements Engine {
     this.#backend = backend;
     this.#model = model;
     this.#kv = kv;
+    this.#store = store;
     this.#scheduler = new Scheduler(backend, model, kv);
     this.#speculation = speculation;
   }
@@ -192,6 +228,8 @@ export class GemmaEngine implements Engine {
       priority,
       drafter,
       mostToAppend: () => most - generated.length,
+      // A completion's prompt is overtaken by the next key stroke.
+      onDisk: priority !== 'completion',
       keepAt: (options.keepAt ?? []).filter((n) => n > 0 && n <= ids.length),
       firstLogits: ids.length - 1,
       onRead: (done, cached) => events.push({ kind: 'prefill', done, total: ids.length, cached }),
@@ -269,6 +307,7 @@ export class GemmaEngine implements Engine {
   async #dispose(): Promise<void> {
     await this.#scheduler.dispose();
     this.#speculation?.dispose();
+    await this.#store?.close();
     this.#kv.dispose();
     this.#model.dispose();
     this.#backend.dispose();
@@ -285,6 +324,7 @@ export class GemmaEngine implements Engine {
     const { cancelled } = await this.#scheduler.run({
       prompt: ids,
       priority: 'background',
+      onDisk: false,
       keepAt: [],
       firstLogits: first,
       drafter: null,
@@ -354,7 +394,7 @@ function recentTokens(prompt: Uint32Array, generated: readonly number[]): Uint32
 }
 
 function endEvent(
-  { cachedTokens, prefillMs, decodeMs, draftedTokens, acceptedTokens }: WorkReport,
+  { cachedTokens, reuse, keptTokens, prefillMs, decodeMs, draftedTokens, acceptedTokens }: WorkReport,
   reason: 'stop' | 'length' | 'context' | 'cancelled',
   promptTokens: number,
   generatedTokens: number,
@@ -364,6 +404,9 @@ function endEvent(
     reason,
     promptTokens,
     cachedTokens,
+    diskTokens: reuse.disk,
+    miss: reuse.miss,
+    keptTokens,
     generatedTokens,
     prefillMs,
     decodeMs,

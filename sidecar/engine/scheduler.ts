@@ -116,7 +116,7 @@ export class Scheduler {
     const started = performance.now();
     const { work } = sequence;
     const wasReading = sequence.isReading;
-    const kv = sequence.kv ?? this.#begin(sequence);
+    const kv = sequence.kv ?? (await this.#begin(sequence));
     if (!wasReading && work.drafter !== null && sequence.ids.length - kv.length === 1) {
       const isComplete = await this.#decode(sequence, kv, work.drafter, signal);
       sequence.decodeMs += performance.now() - started;
@@ -135,6 +135,7 @@ export class Scheduler {
     await pass.submit(signal);
     kv.commit(ids);
     sequence.interrupted = false;
+    if (work.onDisk) this.#kv.persist(kv);
     if (wasReading) {
       if (work.keepAt.includes(end)) this.#kv.keep(kv, 'lasting');
       else if (end === work.prompt.length) this.#kv.keep(kv, sequence.keepRank);
@@ -171,6 +172,7 @@ export class Scheduler {
     }
     // What was written beyond this for wrong tokens is overwritten by the next pass.
     kv.commit(tokens.subarray(0, 1 + accepted));
+    if (work.onDisk) this.#kv.persist(kv);
     for (let i = 0; i < accepted; i++) sequence.append(draft[i]!);
     if (draft.length > 0) drafter.settle(accepted);
     sequence.draftedTokens += draft.length;
@@ -193,9 +195,19 @@ export class Scheduler {
     return work.onLogits(index, this.#row);
   }
 
-  #begin(sequence: Sequence) {
+  async #begin(sequence: Sequence): Promise<KvSequence> {
     const { work } = sequence;
-    const kv = this.#kv.begin(sequence.ids, sequence.firstLogits);
+    const isFirst = sequence.cachedTokens === null;
+    let kv: KvSequence;
+    if (work.onDisk) {
+      // Not interrupted by urgent work: it is over sooner than it could be begun again.
+      const resumed = await this.#kv.resume(sequence.ids, sequence.firstLogits, work.signal);
+      kv = resumed.sequence;
+      if (isFirst) sequence.reuse = resumed.reuse;
+    } else {
+      kv = this.#kv.begin(sequence.ids, sequence.firstLogits);
+      if (isFirst) sequence.reuse = { memory: kv.length, disk: 0, miss: null };
+    }
     sequence.kv = kv;
     sequence.cachedTokens ??= kv.length;
     if (sequence.isReading) work.onRead(kv.length, sequence.cachedTokens);

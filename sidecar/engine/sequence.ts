@@ -1,6 +1,7 @@
 /** One piece of work for the scheduler: a prompt to read and, after it, tokens to append one by one. */
 import type { KeepRank } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
+import type { Reuse } from './kv/resume.ts';
 import type { Drafter } from './speculation/drafter.ts';
 
 export type Priority = 'completion' | 'chat' | 'background';
@@ -27,11 +28,17 @@ export interface Work {
   /** How many more tokens could be appended: drafts are no longer. Asked before every draft. */
   mostToAppend(): number;
   readonly signal: AbortSignal;
+  /** Whether its KV is looked for, and kept, on disk too. */
+  readonly onDisk: boolean;
 }
 
 export interface WorkReport {
   readonly cancelled: boolean;
   readonly cachedTokens: number;
+  /** Where they came from, and why there were not more. */
+  readonly reuse: Reuse;
+  /** Prompt tokens whose KV is there now, also after a cancel. */
+  readonly keptTokens: number;
   /** Time spent computing for this work up to the end of the prompt, and after it. */
   readonly prefillMs: number;
   readonly decodeMs: number;
@@ -48,6 +55,7 @@ export class Sequence {
   kv: KvSequence | null = null;
   /** Prompt tokens that were there at its first turn; null before it. */
   cachedTokens: number | null = null;
+  reuse: Reuse = { memory: 0, disk: 0, miss: null };
   /** The first token whose logits have not been handed over: it may have to read again what it ran before. */
   firstLogits: number;
   prefillMs = 0;
@@ -99,10 +107,12 @@ export class Sequence {
   }
 
   finish(cancelled: boolean): void {
-    const { cachedTokens, prefillMs, decodeMs, draftedTokens, acceptedTokens } = this;
+    const { cachedTokens, reuse, prefillMs, decodeMs, draftedTokens, acceptedTokens } = this;
     this.#resolve({
       cancelled,
       cachedTokens: cachedTokens ?? 0,
+      reuse,
+      keptTokens: Math.min(this.kv?.length ?? 0, this.work.prompt.length),
       prefillMs,
       decodeMs,
       draftedTokens,

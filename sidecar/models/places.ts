@@ -39,3 +39,13 @@ export function modelPlaces({ home, platform, environment }: Machine): readonly 
   if (platform === 'linux' && !ollama) places.push(['ollama', '/usr/share/ollama/.ollama/models']);
   return places.map(([source, folder]) => ({ source, folder }));
 }
+
+/** Where this program keeps the KV of prompts it has read: below the user's own cache folder, never in a workspace. */
+export function kvStoreFolder({ home, platform, environment }: Machine): string {
+  const caches: Partial<Record<NodeJS.Platform, string>> = {
+    darwin: path.join(home, 'Library', 'Caches'),
+    win32: environment['LOCALAPPDATA'] || path.join(home, 'AppData', 'Local'),
+  };
+  const folder = environment['XDG_CACHE_HOME'] || caches[platform] || path.join(home, '.cache');
+  return path.join(folder, 'gemma-sidecar', 'kv');
+}

@@ -3,7 +3,7 @@
  * textDocument/inlineCompletion, didOpen, ...) keep their own types. ARCHITECTURE.md documents this file.
  *
  *   editor -> sidecar   requests       gemma/chat  gemma/preview  gemma/context  gemma/mentions  gemma/encodeImage
- *                                      gemma/status  gemma/models  gemma/selectModel
+ *                                      gemma/status  gemma/models  gemma/selectModel  gemma/cacheReport  gemma/clearCache
  *   sidecar -> editor   notifications  gemma/chatProgress  gemma/chatDelta  gemma/imageProgress  gemma/statusChanged
  *
  * A chat is cancelled with LSP's own $/cancelRequest; its result then has `stopReason: 'cancelled'`.
@@ -42,6 +42,12 @@ export interface InitializationOptions {
   /** False in Restricted Mode: the workspace is then not read. */
   readonly workspaceTrusted: boolean;
   readonly completionEnabled: boolean;
+  /** KV on disk, so that a prompt is read once; absent: on, in the system's cache folder, with the default limits. */
+  readonly cache?: {
+    readonly enabled?: boolean;
+    readonly maxGigabytes?: number;
+    readonly maxDays?: number;
+  };
 }
 
 // ---- chat ----
@@ -124,6 +130,17 @@ export interface TokenUse {
   readonly reserved: number;
 }
 
+export interface CacheMiss {
+  /**
+   * new: nothing known begins so; changed: an earlier prompt went on otherwise; longer: than all that is known;
+   * forgotten: no longer held whole; part-of-block: the disk holds whole blocks of 64 tokens, these come after the last.
+   */
+  readonly reason: 'new' | 'changed' | 'longer' | 'forgotten' | 'part-of-block';
+  readonly position: number;
+  /** Where the earlier prompt that shares most differs, and the text of the two tokens. */
+  readonly differs?: { readonly position: number; readonly before: string; readonly now: string };
+}
+
 export interface ChatResult {
   readonly requestId: string;
   readonly text: string;
@@ -132,6 +149,10 @@ export interface ChatResult {
   readonly promptTokens: number;
   /** Prompt tokens whose KV was reused rather than read. */
   readonly cachedTokens: number;
+  /** How many of them came from disk. */
+  readonly restoredTokens?: number;
+  /** Why the tokens from `position` on were read; absent if all that could be were reused. */
+  readonly cacheMiss?: CacheMiss;
   readonly generatedTokens: number;
   /** Tokens of prompt and answer whose KV is kept now: after a cancel, what was read before it. */
   readonly keptTokens: number;
@@ -284,6 +305,17 @@ export interface SelectModelParams {
   readonly mmprojPath?: string;
 }
 
+// ---- KV on disk ----
+
+export interface CacheReport {
+  readonly folder: string;
+  readonly bytes: number;
+  readonly limitBytes: number;
+  /** Segment files, and positions of prompts that they hold. */
+  readonly entries: number;
+  readonly tokens: number;
+}
+
 const request = <P, R>(method: `gemma/${string}`): RequestMethod<P, R> => ({ kind: 'request', method });
 const notification = <P>(method: `gemma/${string}`): NotificationMethod<P> => ({
   kind: 'notification',
@@ -298,6 +330,8 @@ export const MentionsRequest = request<MentionsParams, readonly Mention[]>('gemm
 export const StatusRequest = request<null, Status>('gemma/status');
 export const ModelsRequest = request<null, readonly ModelInfo[]>('gemma/models');
 export const SelectModelRequest = request<SelectModelParams, Status>('gemma/selectModel');
+export const CacheReportRequest = request<null, CacheReport>('gemma/cacheReport');
+export const ClearCacheRequest = request<null, { readonly freedBytes: number }>('gemma/clearCache');
 export const ChatProgressNotification = notification<ChatProgress>('gemma/chatProgress');
 export const ChatDeltaNotification = notification<ChatDelta>('gemma/chatDelta');
 export const ImageProgressNotification = notification<ImageProgress>('gemma/imageProgress');

@@ -5,7 +5,8 @@ import { relaunchWithProtocolDescriptor } from './launcher.ts';
 import type { ServerOptions } from './server.ts';
 import { startWatchdog } from './watchdog.ts';
 
-export interface ServeOptions extends Pick<ServerOptions, 'loadEngine' | 'version' | 'defaults'> {
+export interface ServeOptions
+  extends Pick<ServerOptions, 'loadEngine' | 'version' | 'defaults' | 'cacheFolder'> {
   /** Where replies go; null to start again with a descriptor of its own for them. */
   readonly protocolFd: number | null;
   /** This program, and the arguments that make it serve. */

@@ -9,6 +9,7 @@ import {
 } from 'vscode-languageserver/node';
 import { createCodec } from '../protocol/codec.ts';
 import { type LoadEngine, ModelHost, type ModelSettings } from '../session/model-host.ts';
+import { CacheFeature } from './cache-feature.ts';
 import { ChatFeature } from './chat-feature.ts';
 import { CompletionFeature } from './completion-feature.ts';
 import { Documents } from './documents.ts';
@@ -22,6 +23,8 @@ export interface ServerOptions {
   readonly output: Writable;
   readonly loadEngine: LoadEngine;
   readonly version: string;
+  /** Where KV is kept on disk; null keeps none. */
+  readonly cacheFolder: string | null;
   /** From the command line; what the client asks for goes before them. */
   readonly defaults: ModelSettings & { readonly modelPath?: string };
   /** The client's process, as it names it in `initialize`. */
@@ -41,7 +44,8 @@ export function runServer(options: ServerOptions): Promise<number> {
   const features: readonly Feature[] = [
     context.documents,
     context.workspace,
-    new StatusFeature(context, options.defaults),
+    new CacheFeature(context, options.cacheFolder),
+    new StatusFeature(context, options.defaults, options.cacheFolder),
     new ChatFeature(context),
     new CompletionFeature(context),
   ];

@@ -12,31 +12,44 @@ import {
   StatusChangedNotification,
   StatusRequest,
 } from '../protocol/methods.ts';
+import { storeOptions } from '../session/kv-store-options.ts';
 import type { ModelSettings } from '../session/model-host.ts';
 import { toResponseError } from './errors.ts';
 import type { Feature } from './feature.ts';
 import type { ServerContext } from './server-context.ts';
-import { modelPathFromWire, settingsFromWire, statusToWire } from './status-wire.ts';
+import { cacheFromWire, modelPathFromWire, settingsFromWire, statusToWire } from './status-wire.ts';
 
 /** Loading reports progress far more often than a person can see. */
 const STATUS_INTERVAL_MS = 100;
 
 export class StatusFeature implements Feature {
   private readonly context: ServerContext;
+  private readonly cacheFolder: string | null;
   private readonly defaults: ModelSettings & { readonly modelPath?: string };
   private settings: ModelSettings & { readonly modelPath?: string } = {};
   private timer: NodeJS.Timeout | null = null;
   private lastSent = '';
 
   /** `defaults` come from the command line; what the client asks for at initialize goes before them. */
-  constructor(context: ServerContext, defaults: ModelSettings & { readonly modelPath?: string }) {
+  constructor(
+    context: ServerContext,
+    defaults: ModelSettings & { readonly modelPath?: string },
+    cacheFolder: string | null,
+  ) {
     this.context = context;
+    this.cacheFolder = cacheFolder;
     this.defaults = defaults;
   }
 
   initialize(params: InitializeParams) {
     const { connection } = this.context;
     this.settings = { ...this.defaults, ...settingsFromWire(params.initializationOptions) };
+    const limits = cacheFromWire(params.initializationOptions);
+    const store =
+      this.cacheFolder !== null && limits !== null
+        ? storeOptions(this.cacheFolder, limits, (sentence) => connection.console.warn(sentence))
+        : null;
+    this.settings = { ...this.settings, store };
     connection.onRequest(StatusRequest.method, () => this.status());
     connection.onRequest(ModelsRequest.method, () => this.models());
     connection.onRequest(SelectModelRequest.method, (select: unknown) => {

@@ -1,5 +1,6 @@
 /** Model state between session and wire, and the settings a client sends at initialize. */
 import type { Status } from '../protocol/methods.ts';
+import type { KvStoreSettings } from '../session/kv-store-options.ts';
 import type { ModelHost, ModelSettings } from '../session/model-host.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
 
@@ -8,6 +9,8 @@ const MAX_CONTEXT = 131_072;
 const MIN_CONTEXT = 512;
 const MAX_THREADS = 1024;
 const MAX_PATH = 32_768;
+const MAX_CACHE_GIGABYTES = 4096;
+const MAX_CACHE_DAYS = 3650;
 
 export function settingsFromWire(options: unknown): ModelSettings & { readonly modelPath?: string } {
   if (options === undefined || options === null) return {};
@@ -58,4 +61,18 @@ export function statusToWire(host: ModelHost, builtIn: string | null): Status {
 
 function isGiven(value: unknown): boolean {
   return value !== undefined && value !== null;
+}
+
+/** Null: no KV on disk. */
+export function cacheFromWire(options: unknown): KvStoreSettings | null {
+  const cache = isGiven(options) ? record(options, 'initializationOptions')['cache'] : undefined;
+  if (!isGiven(cache)) return {};
+  const { enabled, maxGigabytes, maxDays } = record(cache, 'cache');
+  if (enabled === false) return null;
+  return {
+    ...(isGiven(maxGigabytes) && {
+      maxGigabytes: clampInteger(maxGigabytes, 1, MAX_CACHE_GIGABYTES, 'cache.maxGigabytes'),
+    }),
+    ...(isGiven(maxDays) && { maxDays: clampInteger(maxDays, 1, MAX_CACHE_DAYS, 'cache.maxDays') }),
+  };
 }

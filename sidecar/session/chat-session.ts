@@ -1,5 +1,5 @@
 /** One question to its answer: what of the repository goes along, the prompt, the stream, the account of it. */
-import type { ChatEngine, ChatEvent } from '../chat/chat-engine.ts';
+import type { ChatEngine, ChatEvent, ReadReason } from '../chat/chat-engine.ts';
 import { GemmaChat } from '../chat/gemma.ts';
 import type { LeftOut } from '../context/files.ts';
 import type { Packed, RepositoryContext, UnsavedText } from '../context/pack.ts';
@@ -56,6 +56,10 @@ export interface ChatAnswer {
   readonly stopReason: 'end' | 'length' | 'repetition' | 'cancelled';
   readonly promptTokens: number;
   readonly cachedTokens: number;
+  /** How many of them came from disk. */
+  readonly restoredTokens: number;
+  /** Why not more were reused; absent if all that could be were. */
+  readonly cacheMiss?: ReadReason;
   readonly generatedTokens: number;
   /** Tokens of prompt and answer whose KV is kept: after a cancel, what was read before it. */
   readonly keptTokens: number;
@@ -267,6 +271,7 @@ const CANCELLED_BEFORE_READING: ChatAnswer = {
   stopReason: 'cancelled',
   promptTokens: 0,
   cachedTokens: 0,
+  restoredTokens: 0,
   generatedTokens: 0,
   keptTokens: 0,
   prefillMs: 0,
@@ -285,6 +290,8 @@ function answerOf(end: End, plan: Plan): ChatAnswer {
     stopReason: end.reason,
     promptTokens: end.promptTokens,
     cachedTokens: end.cachedTokens,
+    restoredTokens: end.diskTokens,
+    ...(end.miss && { cacheMiss: end.miss }),
     generatedTokens: end.generatedTokens,
     keptTokens: end.read + end.generatedTokens,
     prefillMs: end.prefillMs,

@@ -47,6 +47,7 @@ export interface ModelSettings {
   readonly contextLength?: number;
   readonly threads?: number;
   readonly backend?: 'auto' | 'cpu' | 'gpu';
+  readonly store?: NonNullable<EngineOptions['store']> | null;
 }
 
 /** Below this many tokens a measurement says little about speed. */

@@ -34,6 +34,9 @@ test('ask --json gives the answer and its account in one object', async () => {
     'answer',
     'prompt_tokens',
     'cached_tokens',
+    'disk_tokens',
+    'read_tokens',
+    'miss',
     'generated_tokens',
     'prefill_ms',
     'decode_ms',
@@ -43,6 +46,22 @@ test('ask --json gives the answer and its account in one object', async () => {
   assert.equal(result.files[0].path, 'src/a.ts');
   assert.match(run.stderr, /Reading 1 files/);
   assert.match(run.stderr, /left out: 1 secret/);
+});
+
+test('ask twice in a row reads the repository once', async () => {
+  const cache = path.join(models, 'kv');
+  const args = ['ask', '--model', model, '--repo', repo, '--cache-dir', cache, '--json', 'Where is add?'];
+  const [first, second] = [await runCli(args), await runCli(args)].map((run) => JSON.parse(run.stdout));
+  assert.equal(first.miss.reason, 'new');
+  assert.equal(second.disk_tokens, 64 * Math.floor((second.prompt_tokens - 1) / 64));
+  assert.equal(second.read_tokens, second.prompt_tokens - second.disk_tokens);
+  assert.equal(second.answer, first.answer);
+  const held = JSON.parse((await runCli(['cache', '--cache-dir', cache, '--verify', '--json'])).stdout);
+  assert.ok(held.bytes > 0 && held.verified.blocks > 0);
+  assert.equal(held.verified.damaged, 0);
+  const cleared = JSON.parse((await runCli(['cache', '--cache-dir', cache, '--clear', '--json'])).stdout);
+  assert.equal(cleared.freed_bytes, held.bytes);
+  assert.equal(JSON.parse((await runCli(args)).stdout).disk_tokens, 0);
 });
 
 test('ask without --json prints the answer alone on stdout', async () => {

@@ -29,9 +29,17 @@ test('logits gives the top and the normaliser', () => {
 });
 
 test('generate repeats with a seed and has exactly its fields', () => {
-  const args = ['generate', '--prompt', 'get the', '--max-tokens', '6', '--seed', '3', '--raw'];
+  const args = ['generate', '--prompt', 'get the', '--max-tokens', '6', '--seed', '3', '--raw', '--no-cache'];
   const first = json(args) as { ids: number[]; text: string; prompt_tokens: number };
-  assert.deepEqual(Object.keys(first), ['ids', 'text', 'prompt_tokens']);
+  assert.deepEqual(Object.keys(first), [
+    'ids',
+    'text',
+    'prompt_tokens',
+    'cached_tokens',
+    'disk_tokens',
+    'read_tokens',
+    'miss',
+  ]);
   assert.deepEqual(json(args), first);
 });
 

@@ -23,6 +23,7 @@ import {
   type Vector,
 } from '../../sidecar/engine/backend/backend.ts';
 import { rowBytes, type TensorType, type WeightSource } from '../../sidecar/engine/backend/tensor.ts';
+import { floatToHalf, HALF_TO_FLOAT } from '../../sidecar/engine/model/half.ts';
 import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
 import * as math from './oracle-math.ts';
 
@@ -127,6 +128,21 @@ class OracleArena implements KvArena {
     within(from, this.pages, 'page');
     within(to, this.pages, 'page');
     this.#pages[to] = this.#page(from).slice();
+  }
+
+  readPage(page: number, target: Uint8Array): void {
+    within(page, this.pages, 'page');
+    if (target.length !== this.pageBytes) throw new RangeError('The buffer is not a page.');
+    const bytes = new DataView(target.buffer, target.byteOffset, target.length);
+    for (const [i, value] of this.#page(page).entries()) bytes.setUint16(2 * i, floatToHalf(value), true);
+  }
+
+  writePage(page: number, source: Uint8Array): void {
+    within(page, this.pages, 'page');
+    if (source.length !== this.pageBytes) throw new RangeError('The buffer is not a page.');
+    const bytes = new DataView(source.buffer, source.byteOffset, source.length);
+    const values = this.#page(page);
+    for (let i = 0; i < values.length; i++) values[i] = HALF_TO_FLOAT[bytes.getUint16(2 * i, true)]!;
   }
 
   dispose(): void {
@@ -382,6 +398,7 @@ class OraclePass implements Pass {
 
 class OracleBackend implements Backend {
   readonly name = 'oracle';
+  readonly numerics = 'oracle';
   readonly description: string;
   readonly precision: ActivationPrecision;
   #disposed = false;

@@ -1,6 +1,7 @@
 /** Runs the real command line. */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
+import { privateCache } from './private-cache.ts';
 
 const MAIN = path.resolve(import.meta.dirname, '../../sidecar/main.ts');
 
@@ -17,7 +18,7 @@ export function runCli(
   const { environment, ...rest } = options;
   const child = spawn(process.execPath, [MAIN, ...args], {
     ...rest,
-    env: { ...process.env, ...environment },
+    env: { ...process.env, ...privateCache(), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';

@@ -17,6 +17,7 @@ const argument = process.argv.indexOf('--protocol-fd');
 process.exitCode = await serve({
   script: import.meta.filename,
   relaunchArguments: [],
+  cacheFolder: null,
   protocolFd: argument < 0 ? null : Number(process.argv[argument + 1]),
   version: 'scripted',
   defaults: { modelPath: 'scripted.gguf' },

@@ -15,6 +15,7 @@ import type {
   InitializationOptions,
   Status,
 } from '../../sidecar/protocol/methods.ts';
+import { privateCache } from './private-cache.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const SCRIPTED_SIDECAR = path.join(ROOT, 'test/support/scripted-sidecar.ts');
@@ -62,7 +63,7 @@ export class SidecarClient {
     const args = [...(own ? SERVE_ARGUMENTS : ['serve']), ...(options.arguments ?? [])];
     const child = spawn(process.execPath, [options.program ?? SCRIPTED_SIDECAR, ...args], {
       stdio: ['pipe', 'pipe', 'pipe', ...(own ? (['pipe'] as const) : [])],
-      env: { ...process.env, ...options.environment },
+      env: { ...process.env, ...privateCache(), ...options.environment },
     });
     started.push(child);
     const replies = (own ? child.stdio[3] : child.stdout) as Readable;

@@ -12,6 +12,9 @@ import type { WeightSource } from './tensor.ts';
 /** Positions in one KV page. Pages are aligned: page `t` of a sequence holds positions [64t, 64t + 64). */
 export const PAGE_POSITIONS = 64;
 
+/** Raised whenever the layout or rounding of a page's bytes changes; pages kept on disk are then read again. */
+export const KV_PAGE_VERSION = 1;
+
 /** How matrix products read activations: rounded to int8 in blocks of 32 (the fast path), or exact F32. */
 export type ActivationPrecision = 'int8' | 'f32';
 
@@ -55,6 +58,10 @@ export interface KvArena {
   readonly pageBytes: number;
   /** Copies page `from` to page `to` (both < `pages`), for copy-on-write of a half-filled page. Only between passes. */
   copyPage(from: number, to: number): void;
+  /** Bytes of one whole page, the same on every instruction set; `target` has `pageBytes`. Only between passes. */
+  readPage(page: number, target: Uint8Array): void;
+  /** The reverse. Any bytes are safe to attend to, if possibly wrong. Only between passes. */
+  writePage(page: number, source: Uint8Array): void;
   dispose(): void;
 }
 
@@ -147,6 +154,8 @@ export interface Backend {
   /** For a person: instruction set and threads, for example "CPU, AVX-512 VNNI, 2 threads". */
   readonly description: string;
   readonly precision: ActivationPrecision;
+  /** Equal for two backends only if they give the same bits: build, instruction set, precision. */
+  readonly numerics: string;
   loadMatrix(source: WeightSource): Promise<Matrix>;
   loadVector(source: WeightSource): Promise<Vector>;
   createActivation(tokens: number, width: number): Activation;

@@ -3,12 +3,15 @@
  * from or branch off. A kept state shares pages with whoever else needs them; its local layers hold one window, which
  * is what lets a prompt branch in the middle of a conversation although windows have moved on.
  */
-import { type Backend, OutOfMemory } from '../backend/backend.ts';
+import { type Backend, OutOfMemory, PAGE_POSITIONS } from '../backend/backend.ts';
 import { KvSequence } from './kv-sequence.ts';
 import { firstLocalPage, type KvLayout, type LayerClass, type PerClass, pagesFor } from './layout.ts';
 import { PagePool } from './page-pool.ts';
-import type { PageRun } from './page-run.ts';
-import { findLongestPrefix, type Resumable } from './prefix-index.ts';
+import { PageRun } from './page-run.ts';
+import { findLongestPrefix, type Resumable, sharedLength } from './prefix-index.ts';
+import { explainMiss, type Miss, mostBlocks, type Reuse } from './resume.ts';
+import { blockIds } from './store/block-key.ts';
+import type { KvStore } from './store/kv-store.ts';
 
 /**
  * How long a kept state is worth keeping: 'passing' ones (the end of a completion that the next keystroke
@@ -36,17 +39,30 @@ class KeptState implements Resumable {
 
 /** Beyond this many states, comparing a prompt with each would begin to cost. */
 const KEPT_LIMIT = 64;
+/** Blocks read from disk at once. */
+const BLOCKS_AT_ONCE = 8;
+/** A store whose blocks turn out damaged is asked this often before the prompt is read instead. */
+const RESTORE_ATTEMPTS = 4;
+
+/** What of a sequence was looked at for the disk. */
+interface Progress {
+  keys: string[];
+  blocks: number;
+}
 
 export class KvCache {
   readonly layout: KvLayout;
   readonly #pools: PerClass<PagePool>;
   readonly #kept = new Set<KeptState>();
+  readonly #store: KvStore | null;
+  readonly #persisted = new WeakMap<KvSequence, Progress>();
   /** Counts uses, for "longest ago". */
   #clock = 0;
 
   /** Reserves `pages` on the backend. Throws OutOfMemory if the system refuses. */
-  constructor(backend: Backend, layout: KvLayout, pages: PerClass<number>) {
+  constructor(backend: Backend, layout: KvLayout, pages: PerClass<number>, store: KvStore | null = null) {
     this.layout = layout;
+    this.#store = store;
     const pool = (kind: LayerClass) => new PagePool(backend.createKvArena(layout.shapes[kind], pages[kind]));
     this.#pools = { local: pool('local'), global: pool('global') };
   }
@@ -74,6 +90,156 @@ export class KvCache {
       );
     }
     return sequence;
+  }
+
+  /**
+   * As {@link begin}, from memory and disk together, and says where the tokens came from. Ends early, with what memory has,
+   * once `signal` fires.
+   */
+  async resume(
+    prompt: Uint32Array,
+    most: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly sequence: KvSequence; readonly reuse: Reuse }> {
+    const store = this.#store;
+    await store?.refresh();
+    const keys = store?.keys(prompt.subarray(0, most)) ?? [];
+    for (let attempt = 0; store !== null && attempt < RESTORE_ATTEMPTS && !signal.aborted; attempt++) {
+      const inMemory = findLongestPrefix(this.#kept, prompt, most, this.layout.window)?.length ?? 0;
+      const plan = this.#planRestore(store, prompt, keys);
+      if (plan.blocks * PAGE_POSITIONS <= inMemory) break;
+      const sequence = await this.#restore(store, prompt, keys, plan, signal);
+      if (sequence === null) continue;
+      const fromMemory = Math.min(plan.sharedPages, plan.blocks) * PAGE_POSITIONS;
+      const miss = await this.#explain(prompt, most, sequence.length, keys);
+      return { sequence, reuse: { memory: fromMemory, disk: sequence.length - fromMemory, miss } };
+    }
+    const miss = await this.#explain(prompt, most, null, keys);
+    const sequence = this.begin(prompt, most);
+    return { sequence, reuse: { memory: sequence.length, disk: 0, miss } };
+  }
+
+  /** Hands the sequence's whole blocks that are not on disk yet to the store, which writes them in the background. */
+  persist(sequence: KvSequence): void {
+    const store = this.#store;
+    if (store === null) return;
+    const progress = this.#persisted.get(sequence) ?? { keys: [], blocks: 0 };
+    this.#persisted.set(sequence, progress);
+    const { ids, runs } = sequence;
+    progress.keys = store.keys(ids, progress.keys);
+    for (; progress.blocks < progress.keys.length && store.accepts; progress.blocks++) {
+      const index = progress.blocks;
+      const key = progress.keys[index]!;
+      const parent = index === 0 ? Buffer.from(store.rootKey).toString('hex') : progress.keys[index - 1]!;
+      for (const kind of ['global', 'local'] as const) {
+        const page = runs[kind].pages[index - runs[kind].first];
+        if (page === undefined || store.has(kind, key)) continue;
+        const { arena } = this.#pools[kind];
+        const payload = new Uint8Array(arena.pageBytes);
+        arena.readPage(page, payload);
+        store.write(kind, { index, key, parent, ids: blockIds(ids, index).slice() }, payload);
+      }
+    }
+  }
+
+  #planRestore(store: KvStore, prompt: Uint32Array, keys: readonly string[]) {
+    let best: KeptState | null = null;
+    let sharedPages = 0;
+    for (const state of this.#kept) {
+      const pages = Math.floor(sharedLength(state.ids, prompt) / PAGE_POSITIONS);
+      if (pages > sharedPages) {
+        sharedPages = pages;
+        best = state;
+      }
+    }
+    let globalBlocks = Math.min(sharedPages, keys.length);
+    while (globalBlocks < keys.length && store.has('global', keys[globalBlocks]!)) globalBlocks++;
+    const hasLocal = (block: number) => store.has('local', keys[block]!);
+    const blocks = mostBlocks(this.layout, { globalBlocks, hasLocal });
+    return { blocks, state: best, sharedPages: Math.min(sharedPages, blocks) };
+  }
+
+  /** Null if a block could not be read (the store has forgotten it then), there is no room, or `signal` fired. */
+  async #restore(
+    store: KvStore,
+    prompt: Uint32Array,
+    keys: readonly string[],
+    plan: { readonly blocks: number; readonly state: KeptState | null; readonly sharedPages: number },
+    signal: AbortSignal,
+  ): Promise<KvSequence | null> {
+    const { blocks, state, sharedPages } = plan;
+    const firstLocal = firstLocalPage(this.layout, blocks * PAGE_POSITIONS);
+    const runs = {
+      global: state?.runs.global.slice(0, sharedPages) ?? new PageRun(this.#pools.global),
+      local: new PageRun(this.#pools.local, firstLocal),
+    };
+    const wanted = [
+      ...Array.from({ length: blocks - sharedPages }, (_, i) => ['global', sharedPages + i] as const),
+      ...Array.from({ length: blocks - firstLocal }, (_, i) => ['local', firstLocal + i] as const),
+    ];
+    let complete = false;
+    try {
+      runs.local.makeWritable(firstLocal, blocks, (isNeeded) => this.#take('local', isNeeded));
+      runs.global.makeWritable(sharedPages, blocks, (isNeeded) => this.#take('global', isNeeded));
+      for (let at = 0; at < wanted.length && !signal.aborted; at += BLOCKS_AT_ONCE) {
+        const results = await Promise.all(
+          wanted.slice(at, at + BLOCKS_AT_ONCE).map(async ([kind, index]) => {
+            const { arena } = this.#pools[kind];
+            const buffer = Buffer.allocUnsafe(arena.pageBytes);
+            const parent = index === 0 ? Buffer.from(store.rootKey).toString('hex') : keys[index - 1]!;
+            const block = { index, key: keys[index]!, parent, ids: blockIds(prompt, index) };
+            if (!(await store.read(kind, block, buffer))) return false;
+            arena.writePage(runs[kind].pages[index - runs[kind].first]!, buffer);
+            return true;
+          }),
+        );
+        if (results.includes(false)) return null;
+      }
+      complete = !signal.aborted;
+    } catch (error) {
+      if (!(error instanceof KvFull)) throw error;
+    } finally {
+      if (!complete) for (const run of Object.values(runs)) run.release();
+    }
+    if (!complete) return null;
+    const sequence = new KvSequence(this.layout, this.#pools, (kind, isNeeded) => this.#take(kind, isNeeded));
+    sequence.resume(prompt.slice(0, blocks * PAGE_POSITIONS), runs);
+    return sequence;
+  }
+
+  async #explain(
+    prompt: Uint32Array,
+    most: number,
+    reusedOrNull: number | null,
+    keys: readonly string[],
+  ): Promise<Miss | null> {
+    const reused =
+      reusedOrNull ?? findLongestPrefix(this.#kept, prompt, most, this.layout.window)?.length ?? 0;
+    let shared = 0;
+    let differs: Miss['differs'] | null = null;
+    for (const { ids } of this.#kept) {
+      const length = sharedLength(ids, prompt);
+      if (length < shared || (length === shared && differs)) continue;
+      shared = length;
+      differs =
+        length < ids.length && length < prompt.length
+          ? { position: length, before: ids[length]!, now: prompt[length]! }
+          : null;
+    }
+    const store = this.#store;
+    if (store !== null && reused < most) {
+      let blocks = 0;
+      while (blocks < keys.length && store.has('global', keys[blocks]!)) blocks++;
+      const from = blocks * PAGE_POSITIONS;
+      const parent = blocks === 0 ? Buffer.from(store.rootKey).toString('hex') : keys[blocks - 1]!;
+      const next = await store.divergence(parent, prompt.subarray(from));
+      const position = from + (next?.offset ?? 0);
+      if (position > shared || (position === shared && differs === null)) {
+        shared = position;
+        differs = next ? { position, before: next.id, now: prompt[position]! } : null;
+      }
+    }
+    return explainMiss({ most, reused, fromDisk: reusedOrNull !== null, shared, differs });
   }
 
   /** Keeps the state at the sequence's present length for later prompts. */

@@ -38,7 +38,7 @@ function shortestResume(firstLocalPage: number, window: number): number {
   return firstLocalPage === 0 ? 1 : firstLocalPage * PAGE_POSITIONS + window - 1;
 }
 
-function sharedLength(a: Uint32Array, b: Uint32Array): number {
+export function sharedLength(a: Uint32Array, b: Uint32Array): number {
   const most = Math.min(a.length, b.length);
   let i = 0;
   while (i < most && a[i] === b[i]) i++;

@@ -6,6 +6,9 @@ import type { Activation, Backend, KvView, Pass } from '../backend/backend.ts';
 import type { Gemma3Config, LayerKind } from './config.ts';
 import type { Gemma3Weights, LayerWeights } from './weights.ts';
 
+/** Raised whenever this file computes something else for the same tokens: KV kept on disk is then read again. */
+export const FORWARD_VERSION = 1;
+
 /** Where the tokens of a pass keep keys and values, by class of layer. */
 export type KvViews = Readonly<Record<LayerKind, KvView>>;
 

@@ -165,6 +165,8 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                     method<&CpuAddon::create_arena>("createArena"),
                     method<&CpuAddon::dispose_arena>("disposeArena"),
                     method<&CpuAddon::copy_page>("copyPage"),
+                    method<&CpuAddon::read_page>("readPage"),
+                    method<&CpuAddon::write_page>("writePage"),
                     method<&CpuAddon::submit>("submit"),
                     method<&CpuAddon::cancel>("cancel"),
                     method<&CpuAddon::read_back>("readBack"),
@@ -324,6 +326,37 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     uint8_t* base = arena.memory.data();
     if (from != to)
       std::memcpy(base + static_cast<size_t>(to) * bytes, base + static_cast<size_t>(from) * bytes, bytes);
+    return info.Env().Undefined();
+  }
+
+  // A page of an arena and a buffer of exactly its size: (engine, arena, page, Uint8Array).
+  struct PageBytes {
+    uint8_t *page, *buffer;
+    size_t bytes;
+  };
+  PageBytes page_and_buffer(const Info& info) {
+    Host& target = host(info);
+    require_idle(target);
+    const gs::KvArenaObject& arena = *target.engine->objects().arenas.get(handle(info[1]));
+    const int64_t page = integer(info[2], 0, arena.pages - 1, "A page");
+    const size_t bytes = arena.page_elements() * sizeof(uint16_t);
+    auto buffer = typed_array<Napi::Uint8Array>(info[3], napi_uint8_array, "A page's buffer");
+    if (buffer.ByteLength() != bytes) {
+      throw gs::RangeError("The buffer has " + std::to_string(buffer.ByteLength()) + " bytes; a page has " +
+                           std::to_string(bytes) + ".");
+    }
+    return {arena.memory.data() + static_cast<size_t>(page) * bytes, buffer.Data(), bytes};
+  }
+
+  Napi::Value read_page(const Info& info) {
+    const PageBytes at = page_and_buffer(info);
+    std::memcpy(at.buffer, at.page, at.bytes);
+    return info.Env().Undefined();
+  }
+
+  Napi::Value write_page(const Info& info) {
+    const PageBytes at = page_and_buffer(info);
+    std::memcpy(at.page, at.buffer, at.bytes);
     return info.Env().Undefined();
   }
 

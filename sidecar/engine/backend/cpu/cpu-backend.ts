@@ -14,7 +14,14 @@ import {
 import { rowBytes, TENSOR_TYPES, type WeightSource } from '../tensor.ts';
 import { CpuActivation, CpuKvArena, CpuMatrix, CpuVector, type Owner } from './cpu-objects.ts';
 import { CpuPass } from './cpu-pass.ts';
-import { guard, loadNative, MATRIX_FORMATS, type NativeWeight, toBackendError } from './native.ts';
+import {
+  guard,
+  loadNative,
+  MATRIX_FORMATS,
+  type NativeWeight,
+  nativeBuild,
+  toBackendError,
+} from './native.ts';
 
 export interface CpuOptions {
   /** Worker threads; by default one for each physical core this process may use. */
@@ -59,6 +66,7 @@ class NativeCpuBackend implements CpuBackend {
   readonly name = 'cpu';
   readonly description: string;
   readonly precision: ActivationPrecision;
+  readonly numerics: string;
   readonly isa: string;
   readonly threads: number;
   readonly #owner: Owner;
@@ -72,6 +80,7 @@ class NativeCpuBackend implements CpuBackend {
   ) {
     this.#owner = owner;
     this.precision = precision;
+    this.numerics = `cpu ${nativeBuild()} ${created.isa} ${precision}`;
     this.isa = created.isa;
     this.threads = created.threads;
     this.description = `CPU, ${created.description}, ${created.threads} thread${created.threads === 1 ? '' : 's'}`;

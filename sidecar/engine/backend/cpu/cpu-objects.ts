@@ -82,6 +82,14 @@ export class CpuKvArena implements KvArena {
     guard(() => this.owner.native.copyPage(this.owner.engine, this.id, from, to));
   }
 
+  readPage(page: number, target: Uint8Array): void {
+    guard(() => this.owner.native.readPage(this.owner.engine, this.id, page, target));
+  }
+
+  writePage(page: number, source: Uint8Array): void {
+    guard(() => this.owner.native.writePage(this.owner.engine, this.id, page, source));
+  }
+
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

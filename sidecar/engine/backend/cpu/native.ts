@@ -2,7 +2,8 @@
  * Loads the native addon and gives its functions types. Handles are integers that the addon checks on every
  * call; no pointer and no external ArrayBuffer crosses the edge.
  */
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { BackendError, OutOfMemory, PassCancelled } from '../backend.ts';
@@ -50,6 +51,8 @@ export interface NativeAddon {
   ): { handle: number; pageBytes: number };
   disposeArena(engine: number, arena: number): void;
   copyPage(engine: number, arena: number, from: number, to: number): void;
+  readPage(engine: number, arena: number, page: number, target: Uint8Array): void;
+  writePage(engine: number, arena: number, page: number, source: Uint8Array): void;
   /** Runs the first `count` numbers of `words`, which are read before the call returns. */
   submit(engine: number, pass: number, words: Float64Array, count: number): Promise<void>;
   cancel(engine: number, pass: number): void;
@@ -98,6 +101,14 @@ export function loadNative(): NativeAddon {
     );
   }
   return addon;
+}
+
+let build: string | null = null;
+
+/** A digest of the addon's own bytes: whatever changes in kernels or compiler changes it. */
+export function nativeBuild(): string {
+  build ??= createHash('sha256').update(readFileSync(findAddon())).digest('hex').slice(0, 16);
+  return build;
 }
 
 function findAddon(): string {

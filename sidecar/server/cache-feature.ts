@@ -1,0 +1,43 @@
+/** gemma/cacheReport and gemma/clearCache: what of prompts that were read lies on disk, and deleting it. */
+import type { InitializeParams } from 'vscode-languageserver/node';
+import { clearStore, reportStore } from '../engine/kv/store/limits.ts';
+import { type CacheReport, CacheReportRequest, ClearCacheRequest } from '../protocol/methods.ts';
+import { DEFAULT_GIGABYTES } from '../session/kv-store-options.ts';
+import { toResponseError } from './errors.ts';
+import type { Feature } from './feature.ts';
+import type { ServerContext } from './server-context.ts';
+import { cacheFromWire } from './status-wire.ts';
+
+export class CacheFeature implements Feature {
+  private readonly context: ServerContext;
+  private readonly folder: string | null;
+  private limitBytes = 0;
+
+  constructor(context: ServerContext, folder: string | null) {
+    this.context = context;
+    this.folder = folder;
+  }
+
+  initialize(params: InitializeParams) {
+    const { connection } = this.context;
+    const limits = cacheFromWire(params.initializationOptions);
+    this.limitBytes = limits === null ? 0 : (limits.maxGigabytes ?? DEFAULT_GIGABYTES) * 1e9;
+    connection.onRequest(CacheReportRequest.method, () => this.report());
+    connection.onRequest(ClearCacheRequest.method, async () => {
+      try {
+        return { freedBytes: this.folder === null ? 0 : await clearStore(this.folder) };
+      } catch (error) {
+        throw toResponseError(error);
+      }
+    });
+    return {};
+  }
+
+  private async report(): Promise<CacheReport> {
+    const { limitBytes } = this;
+    if (this.folder === null) return { folder: '', bytes: 0, limitBytes: 0, entries: 0, tokens: 0 };
+    const { folder, bytes, segments, models } = await reportStore(this.folder);
+    const tokens = models.reduce((sum, model) => sum + model.tokens, 0);
+    return { folder, bytes, limitBytes, entries: segments, tokens };
+  }
+}

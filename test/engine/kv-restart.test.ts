@@ -1,0 +1,183 @@
+/** What an engine read is there again in the next process: same tokens, nothing read twice, and said why if it is. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { GenerateEvent, GenerateOptions } from '../../sidecar/engine/engine.ts';
+import {
+  type GemmaEngine,
+  type GemmaEngineOptions,
+  loadGemmaEngine,
+} from '../../sidecar/engine/gemma-engine.ts';
+import { seededRandom } from '../support/random.ts';
+import { MODEL_SHAPES, writeTinyModel } from '../support/tiny-model.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'restart-'));
+const modelPath = path.join(folder, 'nano.gguf');
+before(() => writeTinyModel(modelPath, { branchScale: 0.5 }));
+after(() => rmSync(folder, { recursive: true }));
+
+const PROMPT = ids(500, 1);
+
+describe('after a restart', () => {
+  test('the same prompt reads the rest of its last block, and answers alike', async () => {
+    const store = fresh('same');
+    const first = await once(store, PROMPT);
+    assert.deepEqual([first.end.cachedTokens, first.end.miss?.reason], [0, 'new']);
+    const second = await once(store, PROMPT);
+    assert.deepEqual([second.end.cachedTokens, second.end.diskTokens], [448, 448]);
+    assert.deepEqual(second.end.miss, { reason: 'part-of-block', position: 448 });
+    assert.deepEqual(second.ids, first.ids);
+  });
+
+  test('a prompt branches at any block boundary, with the tokens it would have without a cache', async () => {
+    const store = fresh('branch');
+    await once(store, PROMPT);
+    for (const at of [64, 100, 191, 192, 320, 447]) {
+      const branch = [...PROMPT.slice(0, at), ...ids(90, at)];
+      const changed = branch[at] === PROMPT[at] ? at + 1 : at;
+      const restored = await once(store, branch);
+      assert.equal(restored.end.diskTokens, 64 * Math.floor(changed / 64), `branch at ${at}`);
+      assert.deepEqual(restored.end.miss?.differs, {
+        position: changed,
+        before: PROMPT[changed],
+        now: branch[changed],
+      });
+      assert.deepEqual(restored.ids, (await once(null, branch)).ids, `branch at ${at}`);
+    }
+  });
+
+  test('a cancelled prompt goes on where it was stopped', async () => {
+    const store = fresh('cancelled');
+    const long = ids(1500, 9);
+    const stop = new AbortController();
+    const cancelled = await once(store, long, { signal: stop.signal }, (event) => {
+      if (event.kind === 'prefill' && event.done >= 512) stop.abort();
+    });
+    assert.equal(cancelled.end.reason, 'cancelled');
+    assert.ok(cancelled.end.keptTokens >= 512);
+    const next = await once(store, long);
+    assert.equal(next.end.diskTokens, 64 * Math.floor(cancelled.end.keptTokens / 64));
+    assert.deepEqual(next.ids, (await once(null, long)).ids);
+  });
+
+  test('a damaged block costs what follows it, never a wrong token', async () => {
+    const store = fresh('damaged');
+    const expected = await once(store, PROMPT);
+    const file = segments(store, 'global')[0]!;
+    const bytes = readFileSync(file);
+    // The payload of the fifth block.
+    bytes[4096 + Math.floor((4.5 * (bytes.length - 4096)) / Math.floor(500 / 64 + 0.1))]! ^= 1;
+    writeFileSync(file, bytes);
+    const restored = await once(store, PROMPT);
+    assert.ok(restored.end.diskTokens < 448 && restored.end.diskTokens > 0, `${restored.end.diskTokens}`);
+    assert.deepEqual(restored.ids, expected.ids);
+    assert.equal((await once(store, PROMPT)).end.diskTokens, 448, 'and is written anew');
+  });
+
+  test('another model, or another precision, finds nothing', async () => {
+    const store = fresh('foreign');
+    await once(store, PROMPT);
+    const other = path.join(folder, 'other.gguf');
+    writeTinyModel(other, { branchScale: 0.5, seed: 2 });
+    assert.equal((await once(store, PROMPT, {}, undefined, { modelPath: other })).end.diskTokens, 0);
+    assert.equal((await once(store, PROMPT, {}, undefined, { precision: 'f32' })).end.diskTokens, 0);
+    assert.equal((await once(store, PROMPT)).end.diskTokens, 448);
+  });
+
+  test('files and folders are private', {
+    skip: process.platform === 'win32' && 'modes are POSIX',
+  }, async () => {
+    const store = fresh('modes');
+    await once(store, PROMPT);
+    const [file] = segments(store, 'local');
+    assert.equal(statSync(file!).mode & 0o777, 0o600);
+    for (const dir of [store, path.dirname(file!)]) assert.equal(statSync(dir).mode & 0o777, 0o700);
+  });
+});
+
+test('memory that ran short is paged out, not forgotten', async () => {
+  const store = fresh('pressure');
+  const prompts = Array.from({ length: 5 }, (_, i) => ids(400, 30 + i));
+  await withEngine({ store: optionsFor(store), contextLength: 512 }, async (engine) => {
+    const first = [];
+    for (const prompt of prompts) first.push(await run(engine, prompt, { maxTokens: 4 }));
+    const again = await run(engine, prompts[0]!, { maxTokens: 4 });
+    assert.equal(again.end.diskTokens, 384);
+    assert.deepEqual(again.ids, first[0]!.ids);
+  });
+});
+
+test('completions leave nothing on disk', async () => {
+  const store = fresh('completion');
+  await once(store, PROMPT, { priority: 'completion' });
+  assert.deepEqual(segments(store, 'global'), []);
+});
+
+interface Run {
+  readonly ids: number[];
+  readonly end: Extract<GenerateEvent, { kind: 'end' }>;
+}
+
+/** One request of a process of its own. */
+function once(
+  store: string | null,
+  prompt: readonly number[],
+  options: Partial<GenerateOptions> = {},
+  onEvent?: (event: GenerateEvent) => void,
+  engineOptions: Partial<GemmaEngineOptions> = {},
+): Promise<Run> {
+  return withEngine({ store: store === null ? null : optionsFor(store), ...engineOptions }, (engine) =>
+    run(engine, prompt, { maxTokens: 12, ...options }, onEvent),
+  );
+}
+
+async function withEngine<T>(
+  options: Partial<GemmaEngineOptions>,
+  use: (engine: GemmaEngine) => Promise<T>,
+): Promise<T> {
+  const engine = await loadGemmaEngine({ modelPath, threads: 1, ...options });
+  try {
+    return await use(engine);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+async function run(
+  engine: GemmaEngine,
+  prompt: readonly number[],
+  options: GenerateOptions,
+  onEvent?: (event: GenerateEvent) => void,
+): Promise<Run> {
+  const generated: number[] = [];
+  for await (const event of engine.generate(prompt, { sampling: { temperature: 0 }, ...options })) {
+    onEvent?.(event);
+    if (event.kind === 'token') generated.push(event.id);
+    if (event.kind === 'end') return { ids: generated, end: event };
+  }
+  throw new Error('The stream had no end.');
+}
+
+function optionsFor(store: string) {
+  return { folder: store, mostBytes: 1e9, mostAgeMs: 1e9, reserveBytes: 0 };
+}
+
+function fresh(name: string): string {
+  return path.join(folder, name);
+}
+
+function segments(store: string, kind: string): string[] {
+  return readdirSync(store, { recursive: true, encoding: 'utf8' })
+    .filter((name) => path.basename(name).startsWith(kind) && name.endsWith('.kv'))
+    .map((name) => path.join(store, name));
+}
+
+function ids(length: number, seed: number): number[] {
+  const random = seededRandom(seed);
+  return [
+    2,
+    ...Array.from({ length: length - 1 }, () => Math.floor(random() * MODEL_SHAPES.nano.vocabulary)),
+  ];
+}
