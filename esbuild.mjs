@@ -4,7 +4,7 @@
  *
  *   node esbuild.mjs [--watch] [--production]
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
@@ -86,7 +86,23 @@ function copyIcons() {
   for (const name of ['codicon.css', 'codicon.ttf']) copyFileSync(join(icons, name), join(target, name));
 }
 
+/** Parser and grammars of the symbol index; the list of languages says which. */
+function copyGrammars() {
+  const target = join(root, 'dist/grammars');
+  mkdirSync(target, { recursive: true });
+  const source = readFileSync(join(root, 'sidecar/context/symbols/languages.ts'), 'utf8');
+  const grammars = [...source.matchAll(/grammar: '([a-z-]+)'/g)].map(
+    ([, name]) => `tree-sitter-${name}.wasm`,
+  );
+  for (const name of new Set(grammars)) {
+    copyFileSync(join(root, 'node_modules/@vscode/tree-sitter-wasm/wasm', name), join(target, name));
+  }
+  const parser = 'web-tree-sitter.wasm';
+  copyFileSync(join(root, 'node_modules/web-tree-sitter', parser), join(target, parser));
+}
+
 copyIcons();
+copyGrammars();
 const present = Object.entries(bundles).filter(([entry]) => existsSync(join(root, entry)));
 const built = await Promise.allSettled(
   present.map(async ([entry, options]) => {

@@ -11,10 +11,12 @@ import { reuseLine } from './reuse-line.ts';
 export const command: Command = {
   name: 'ask',
   summary: 'Answers a question about a repository (default: the current folder), streaming',
-  usage: '[--repo DIR | --no-repo] QUESTION',
+  usage: '[--repo DIR | --no-repo] [--pin PATH]... [--drop PATH]... QUESTION',
   options: {
     repo: { type: 'string' },
     'no-repo': { type: 'boolean' },
+    pin: { type: 'string', multiple: true },
+    drop: { type: 'string', multiple: true },
     image: { type: 'string', multiple: true },
   },
   async run(context) {
@@ -59,7 +61,11 @@ async function ask(context: CliContext, question: string): Promise<ChatAnswer> {
   const engine = await host.engine();
   try {
     return await new ChatSession(host).ask(
-      { turns: [{ role: 'user', text: question }], repository },
+      {
+        turns: [{ role: 'user', text: question }],
+        repository,
+        choice: { pinned: textList(context.values, 'pin'), dropped: textList(context.values, 'drop') },
+      },
       sink(context, line),
       context.signal,
     );
@@ -98,6 +104,7 @@ function leftOutLine({ leftOut, files }: ChatAnswer): string {
 }
 
 const REASONS: Readonly<Record<string, string>> = {
+  dropped: 'dropped',
   budget: 'wholly or partly for lack of room',
   'lock-file': 'lock files',
   large: 'too large',

@@ -3,11 +3,13 @@
 export type LeftOutReason =
   | 'budget'
   | 'binary'
+  | 'dropped'
   | 'generated'
   | 'large'
   | 'secret'
   | 'lock-file'
   | 'link'
+  | 'repository'
   | 'unreadable';
 
 export const MAX_FILE_BYTES = 512 * 1024;
@@ -40,9 +42,10 @@ const SNIFFED_BYTES = 8000;
 /** Where generators put their notice. */
 const NOTICE_LENGTH = 1000;
 
-/** What the content decides; otherwise its text, with line feeds only and no byte order mark. */
+/** What the content decides; otherwise its text, with line feeds only and no byte order mark. `pinned` admits generated files. */
 export function textOrReason(
   content: Buffer,
+  pinned = false,
 ): { readonly text: string } | { readonly reason: LeftOutReason } {
   if (content.subarray(0, SNIFFED_BYTES).includes(0)) return { reason: 'binary' };
   let text: string;
@@ -56,6 +59,7 @@ export function textOrReason(
   }
   const clean = text.replace(/\r\n?/g, '\n');
   if (PRIVATE_KEY.test(clean)) return { reason: 'secret' };
+  if (pinned) return { text: clean };
   if (GENERATED_MARK.test(clean.slice(0, NOTICE_LENGTH).split('\n').slice(0, 8).join('\n'))) {
     return { reason: 'generated' };
   }

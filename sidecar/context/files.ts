@@ -3,6 +3,7 @@ import { constants, promises as fs } from 'node:fs';
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
 import { type LeftOutReason, leftOutByName, textOrReason } from './belongs.ts';
+import { type Choice, decisionOn } from './choice.ts';
 import { type Passage, passageOf } from './relevance.ts';
 import type { RepositoryFile } from './repository.ts';
 
@@ -12,6 +13,7 @@ const READS_AT_ONCE = 8;
 const MAX_TOTAL_TEXT = 128e6;
 /** Work between two looks at whatever else the process has to do. */
 const SLICE_MS = 15;
+const MAX_PINNED_BYTES = 4 * 1024 * 1024;
 
 /** A file whose text belongs in a prompt. */
 export class SourceFile {
@@ -57,6 +59,7 @@ export class FileReader {
   async read(
     files: readonly RepositoryFile[],
     unsaved: ReadonlyMap<string, string>,
+    choice: Choice,
     onProgress: (done: number, total: number) => void,
     signal?: AbortSignal,
   ): Promise<{ readonly sources: SourceFile[]; readonly leftOut: LeftOut[] }> {
@@ -70,7 +73,11 @@ export class FileReader {
       while (next < files.length) {
         signal?.throwIfAborted();
         const file = files[next++]!;
-        const entry = await this.readOne(file, unsaved.get(file.path));
+        const decision = decisionOn(choice, file.path);
+        const entry: Known =
+          decision === 'dropped'
+            ? { version: '', content: 'dropped' }
+            : await this.readOne(file, unsaved.get(file.path), decision === 'pinned');
         if (entry.content instanceof SourceFile) {
           held += entry.content.text.length;
           if (held > MAX_TOTAL_TEXT) leftOut.push({ path: file.path, reason: 'budget' });
@@ -87,28 +94,40 @@ export class FileReader {
     return { sources, leftOut };
   }
 
-  private async readOne(file: RepositoryFile, unsaved: string | undefined): Promise<Known> {
+  private async readOne(file: RepositoryFile, unsaved: string | undefined, pinned: boolean): Promise<Known> {
     const before = this.known.get(file.absolute);
     try {
       const stat = await fs.lstat(file.absolute);
       if (!stat.isFile()) return { version: '', content: 'link' };
       const named = leftOutByName(file.path, stat.size);
-      if (named !== null) return { version: '', content: named };
+      if (named !== null && !(pinned && mayBePinned(named, stat.size)))
+        return { version: '', content: named };
       if (unsaved !== undefined) {
         const text = unsaved.replace(/\r\n?/g, '\n');
         if (before?.content instanceof SourceFile && before.content.text === text) return before;
         const version = `unsaved ${process.hrtime.bigint()}`;
         return { version, content: new SourceFile(file.path, text, version) };
       }
-      const version = `${stat.mtimeMs} ${stat.size}`;
+      const version = `${stat.mtimeMs} ${stat.size}${pinned ? ' pinned' : ''}`;
       if (before?.version === version) return before;
-      const read = textOrReason(await readRegularFile(file.absolute));
+      const read = textOrReason(await readRegularFile(file.absolute), pinned);
+      // A file written again with the same text is the same file: its ids and symbols still hold.
+      if ('text' in read && before?.content instanceof SourceFile && before.content.text === read.text) {
+        return { version, content: before.content };
+      }
       const content = 'text' in read ? new SourceFile(file.path, read.text, version) : read.reason;
       return { version, content };
     } catch {
       return { version: '', content: 'unreadable' };
     }
   }
+}
+
+/** A person may insist on what is merely unlikely to help, within what a prompt could ever hold. */
+function mayBePinned(reason: LeftOutReason, bytes: number): boolean {
+  return (
+    (reason === 'generated' || reason === 'lock-file' || reason === 'large') && bytes <= MAX_PINNED_BYTES
+  );
 }
 
 /** Refuses a link put in the file's place since it was looked at, and does not wait for a pipe's writer. */

@@ -1,17 +1,24 @@
 /**
  * What of the workspace goes into the prompt: all of it, verbatim, when it fits; otherwise the parts most relevant to the
- * question. Either way in stable order, with exact token counts, and with a list of everything that was left out.
+ * question. Either way in stable order, with exact token counts, and with a list of everything that was left out. Once laid out,
+ * this head of the prompt stays as it is while files change; a journal after it tells the changes, until folding it in is cheaper.
  */
 import { createHash } from 'node:crypto';
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
+import type { IndexFact } from '../prompt/index-block.ts';
+import { type Choice, decisionOn, NO_CHOICE } from './choice.ts';
 import { FileReader, inSlices, type LeftOut, type SourceFile } from './files.ts';
+import { shouldFold } from './fold.ts';
+import { type JournalEntry, journalOf } from './journal.ts';
 import { changeCounts, stableOrder } from './order.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
-import { listFiles, type Root, WorkspaceError } from './repository.ts';
+import { listFiles, type RepositoryFile, type Root, WorkspaceError } from './repository.ts';
 import { selectParts } from './select-parts.ts';
+import { SymbolIndex } from './symbols/symbol-index.ts';
 
 export interface Packed {
+  /** Head, then journal. */
   readonly files: readonly PackedFile[];
   readonly leftOut: readonly LeftOut[];
   readonly tokens: number;
@@ -19,6 +26,19 @@ export interface Packed {
   readonly whole: boolean;
   /** Names the state of the workspace this was made from. */
   readonly fingerprint: string;
+  readonly head: Head;
+  readonly journal: readonly JournalEntry[];
+}
+
+/** The part of the prompt that stays while files change. */
+export interface Head {
+  readonly files: readonly PackedFile[];
+  readonly tokens: number;
+  /** The files shown, as they were then, by path. */
+  readonly base: ReadonlyMap<string, SourceFile>;
+  /** Journal tokens read since. */
+  readonly spent: number;
+  readonly choice: Choice;
 }
 
 export interface UnsavedText {
@@ -36,6 +56,7 @@ export interface PackRequest {
   /** The question, then earlier ones. */
   readonly question: readonly string[];
   readonly unsaved: readonly UnsavedText[];
+  readonly choice?: Choice;
   /** What the last question saw: kept where it serves this one too, so that the prompt's head does not change. */
   readonly previous: Packed | null;
   readonly signal?: AbortSignal;
@@ -48,6 +69,7 @@ const COUNTS_VALID_MS = 10 * 60 * 1000;
 export class RepositoryContext {
   private readonly roots: readonly Root[];
   private readonly reader = new FileReader();
+  private readonly index = new SymbolIndex();
   private counts: { readonly value: ReadonlyMap<string, number>; readonly time: number } | null = null;
 
   constructor(roots: readonly Root[]) {
@@ -56,37 +78,67 @@ export class RepositoryContext {
 
   /** Throws WorkspaceError where there is nothing to read. */
   async pack(request: PackRequest): Promise<Packed> {
-    const { tokenizer, signal, previous } = request;
-    const files = await listFiles(this.roots, signal);
-    const unsaved = new Map(request.unsaved.map(({ path, text }) => [path, text]));
-    const { sources, leftOut } = await this.reader.read(files, unsaved, request.onProgress, signal);
+    const { tokenizer, signal, previous, choice = NO_CHOICE } = request;
+    const { sources, leftOut } = await this.read(request);
     if (sources.length === 0) throw new WorkspaceError(nothingToRead(this.roots, leftOut));
-    const ordered = stableOrder(sources, await this.changeCounts(), new Set(unsaved.keys()));
+    const unsaved = new Set(request.unsaved.map(({ path }) => path));
+    const ordered = stableOrder(sources, await this.changeCounts(), unsaved);
     await inSlices(ordered, (file) => file.ids(tokenizer), signal);
 
     const fingerprint = fingerprintOf(ordered);
+    const goesOn =
+      previous && sameChoice(previous.head.choice, choice) ? withJournal(previous, ordered, request) : null;
     const total = ordered.reduce((sum, file) => sum + file.ids(tokenizer).length, 0);
+    if (goesOn?.whole) return { ...goesOn, leftOut, fingerprint };
     if (total <= (previous?.whole ? request.ceiling : request.budget)) {
-      const all = ordered.map((file) => packedPart(tokenizer, file, { path: file.path, text: file.text }));
-      return { files: all, leftOut, tokens: total, whole: true, fingerprint };
+      const files = afterHead(previous, ordered).map((file) =>
+        packedPart(tokenizer, file, { path: file.path, text: file.text }),
+      );
+      return { ...laidOut(files, ordered, choice), leftOut, whole: true, fingerprint };
     }
-    const selection = await selectParts(ordered, request);
-    if (
-      previous &&
-      previous.fingerprint === fingerprint &&
-      previous.tokens <= request.ceiling &&
-      (!selection.matches || selection.best.every((part) => covers(previous, part)))
-    ) {
-      return previous;
+    const pinned = ordered.filter((file) => decisionOn(choice, file.path) === 'pinned');
+    const selection = await selectParts(ordered, { ...request, pinned });
+    if (goesOn && (!selection.matches || selection.best.every((part) => covers(goesOn, part)))) {
+      return {
+        ...goesOn,
+        leftOut:
+          previous?.fingerprint === fingerprint
+            ? previous.leftOut
+            : [...leftOut, ...rest(ordered, goesOn.files, tokenizer)],
+        fingerprint,
+      };
     }
-    const tokens = selection.files.reduce((sum, file) => sum + file.tokens, 0);
     return {
-      files: selection.files,
+      ...laidOut(selection.files, ordered, choice),
       leftOut: [...leftOut, ...rest(ordered, selection.files, tokenizer)],
-      tokens,
       whole: false,
       fingerprint,
     };
+  }
+
+  /** What the symbol index knows of the names in `question`, in the workspace as it is now. */
+  async facts(
+    question: string,
+    request: Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>,
+  ): Promise<IndexFact[]> {
+    const { sources } = await this.read(request);
+    return this.index.facts(question, sources);
+  }
+
+  /** Every file that could be shown, in path order, before any is read. */
+  list(signal?: AbortSignal): Promise<RepositoryFile[]> {
+    return listFiles(this.roots, signal);
+  }
+
+  private async read({
+    unsaved,
+    choice = NO_CHOICE,
+    onProgress,
+    signal,
+  }: Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>) {
+    const files = await listFiles(this.roots, signal);
+    const texts = new Map(unsaved.map(({ path, text }) => [path, text]));
+    return this.reader.read(files, texts, choice, onProgress, signal);
   }
 
   private async changeCounts(): Promise<ReadonlyMap<string, number>> {
@@ -98,21 +150,75 @@ export class RepositoryContext {
   }
 }
 
+/** A head of its own, with nothing changed since. */
+function laidOut(files: readonly PackedFile[], ordered: readonly SourceFile[], choice: Choice) {
+  const shown = new Set(files.map(({ path }) => path));
+  const base = new Map(ordered.filter(({ path }) => shown.has(path)).map((file) => [file.path, file]));
+  const tokens = files.reduce((sum, file) => sum + file.tokens, 0);
+  return { files, tokens, head: { files, tokens, base, spent: 0, choice }, journal: [] };
+}
+
+/** The same head with what changed since; null where it is time to lay out another. */
+function withJournal(
+  previous: Packed,
+  ordered: readonly SourceFile[],
+  { tokenizer, ceiling }: PackRequest,
+): Packed | null {
+  const { head } = previous;
+  const journal = journalOf(tokenizer, head.base, ordered, previous.journal, previous.whole);
+  const journalTokens = journal.reduce((sum, { tokens }) => sum + tokens, 0);
+  let same = 0;
+  while (same < journal.length && journal[same] === previous.journal[same]) same++;
+  const read = journal.slice(same).reduce((sum, { tokens }) => sum + tokens, 0);
+  const changed = new Set(journal.map(({ path }) => path));
+  const first = head.files.findIndex(({ path }) => changed.has(path));
+  const foldTokens =
+    first < 0 ? journalTokens : head.files.slice(first).reduce((sum, { tokens }) => sum + tokens, 0);
+  const spent = head.spent + read;
+  const cost = { headTokens: head.tokens, journalTokens, spent, foldTokens, room: ceiling };
+  if (shouldFold(cost)) return null;
+  return {
+    ...previous,
+    files: [...head.files, ...journal.flatMap(({ files }) => files)],
+    tokens: head.tokens + journalTokens,
+    head: { ...head, spent },
+    journal,
+  };
+}
+
+/** Files that the head shows as they are keep their order; what changed, most likely to change again, goes to the end. */
+function afterHead(previous: Packed | null, ordered: readonly SourceFile[]): readonly SourceFile[] {
+  if (!previous?.whole) return ordered;
+  const now = new Map(ordered.map((file) => [file.path, file]));
+  const same = previous.head.files.flatMap(({ path, text }) => {
+    const file = now.get(path);
+    return file?.text === text ? [file] : [];
+  });
+  const kept = new Set(same);
+  return [...same, ...ordered.filter((file) => !kept.has(file))];
+}
+
+function sameChoice(a: Choice, b: Choice): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** Cuts move a little when a file changes; a part is there when nearly all of its lines are. */
+const COVERED_SHARE = 0.8;
+
+/** By text, since line numbers move when a file changes. */
 function covers(packed: Packed, part: PromptFile): boolean {
-  return packed.files.some(
-    (file) =>
-      file.path === part.path &&
-      (!file.lines ||
-        (part.lines !== undefined &&
-          file.lines.first <= part.lines.first &&
-          file.lines.last >= part.lines.last)),
+  const shown = new Set(
+    packed.files.filter(({ path }) => path === part.path).flatMap(({ text }) => text.split('\n')),
   );
+  const lines = part.text.split('\n').filter((line) => line.trim() !== '');
+  return lines.filter((line) => shown.has(line)).length >= COVERED_SHARE * lines.length && shown.size > 0;
 }
 
 /** Files, and the rest of files, that the budget left out. */
 function rest(ordered: readonly SourceFile[], taken: readonly PackedFile[], tokenizer: Tokenizer): LeftOut[] {
   const used = new Map<string, number>();
   for (const file of taken) {
+    if (file.as === 'changed') continue;
     used.set(file.path, file.lines ? (used.get(file.path) ?? 0) + file.tokens : Number.POSITIVE_INFINITY);
   }
   return ordered.flatMap((file): LeftOut[] => {

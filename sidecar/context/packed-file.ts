@@ -7,6 +7,8 @@ import type { SourceFile } from './files.ts';
 export interface PackedFile extends PromptFile {
   readonly ids: Uint32Array;
   readonly tokens: number;
+  /** Present where it is not simply part of the repository as first read. */
+  readonly as?: 'outline' | 'changed' | 'mention' | 'added';
 }
 
 /** `part` is a part of `file`, or all of it when it names no lines; then ids made before are used again. */

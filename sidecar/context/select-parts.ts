@@ -1,5 +1,6 @@
 /** Chooses the parts of files most relevant to a question that fit a budget, and lays them out in the files' own order. */
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
+import { ContextFullError } from '../prompt/budget.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import { type Chunk, chunksOf } from './chunks.ts';
@@ -15,6 +16,19 @@ export interface Selection {
   readonly matches: boolean;
   /** The few parts that matter most, for telling whether another selection would serve as well. */
   readonly best: readonly PromptFile[];
+}
+
+/** What was pinned does not fit; `pinned` says what each takes. */
+export class PinnedTooLarge extends ContextFullError {
+  constructor(pinned: readonly PackedFile[], tokens: number, budget: number) {
+    super(
+      'The pinned files take',
+      tokens,
+      budget,
+      'Unpin some of them.',
+      pinned.map(({ path, tokens }) => ({ kind: 'pin', name: path, tokens })),
+    );
+  }
 }
 
 interface Part {
@@ -47,13 +61,19 @@ export async function selectParts(
     readonly tokenizer: Tokenizer;
     readonly budget: number;
     readonly question: readonly string[];
+    /** Taken whole, before anything else. */
+    readonly pinned?: readonly SourceFile[];
     readonly signal?: AbortSignal;
   },
 ): Promise<Selection> {
-  const { tokenizer, budget } = request;
-  const parts = await rankedParts(ordered, request);
+  const { tokenizer, budget, pinned = [] } = request;
+  const first = pinned.map((file) => packedPart(tokenizer, file, { path: file.path, text: file.text }));
+  const firstTokens = first.reduce((sum, file) => sum + file.tokens, 0);
+  if (firstTokens > budget) throw new PinnedTooLarge(first, firstTokens, budget);
+  const taken = new Set(pinned);
+  const parts = (await rankedParts(ordered, request)).filter(({ file }) => !taken.has(file));
   const chosen: Part[] = [];
-  let used = 0;
+  let used = firstTokens;
   for (const part of parts) {
     const cost = encodeFile(tokenizer, promptPart(part.file, [part])).length;
     if (used + cost > budget) continue;
@@ -62,7 +82,7 @@ export async function selectParts(
   }
   // Joining neighbours saves headers, and so hardly ever costs; if it does, the least relevant part goes.
   for (;;) {
-    const files = join(chosen, tokenizer);
+    const files = [...first, ...join(chosen, tokenizer)];
     if (chosen.length === 0 || files.reduce((sum, f) => sum + f.tokens, 0) <= budget) {
       const matches = (parts[0]?.score ?? 0) > INTRODUCES;
       return { files, matches, best: chosen.slice(0, BEST).map((part) => promptPart(part.file, [part])) };

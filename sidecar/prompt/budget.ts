@@ -1,18 +1,35 @@
 /** How a context of a given length is divided, and the error for what does not fit. Nothing is ever cut silently. */
 
+/** Something to take away so that a question fits. */
+export interface DropOffer {
+  readonly kind: 'turns' | 'attachment' | 'mention' | 'pin';
+  /** For turns, how many; otherwise the path or name. */
+  readonly name: string;
+  readonly tokens: number;
+}
+
 /** The question, with what must go along with it, does not fit the model's context. */
 export class ContextFullError extends Error {
   override readonly name = 'ContextFullError';
   readonly needed: number;
   readonly available: number;
+  /** What could be taken away, largest first. */
+  readonly offers: readonly DropOffer[];
 
-  constructor(what: string, needed: number, available: number, advice: string) {
+  constructor(
+    what: string,
+    needed: number,
+    available: number,
+    advice: string,
+    offers: readonly DropOffer[] = [],
+  ) {
     super(
       `${what} ${needed.toLocaleString('en-US')} tokens, but the model's context leaves room for ` +
         `${Math.max(0, available).toLocaleString('en-US')}. ${advice}`,
     );
     this.needed = needed;
     this.available = available;
+    this.offers = [...offers].sort((a, b) => b.tokens - a.tokens);
   }
 }
 

@@ -10,6 +10,8 @@ export interface PromptFile {
   readonly text: string;
   /** Where `text` lies in its file when it is only a part: 1-based, inclusive. */
   readonly lines?: { readonly first: number; readonly last: number };
+  /** No file: a difference, problems, a terminal. Its lines have no numbers. */
+  readonly plain?: boolean;
 }
 
 /** A line is numbered at the latest when this many have passed since the last number. */
@@ -19,7 +21,8 @@ const NUMBER_EVERY = 10;
 export function fileBlock(file: PromptFile): string {
   // A file name may hold line feeds; in a header they could pass for lines of the prompt.
   const path = file.path.replace(/\p{Cc}/gu, '\ufffd');
-  return `=== ${path}\n${numberLines(file.text, file.lines?.first ?? 1)}`;
+  const text = file.plain ? withoutFinalLineFeeds(file.text) : numberLines(file.text, file.lines?.first ?? 1);
+  return `=== ${path}\n${text}`;
 }
 
 /** Text with its sparse line numbers; line feeds only, none at the end. */

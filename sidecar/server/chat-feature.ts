@@ -42,7 +42,7 @@ export class ChatFeature implements Feature {
       const { workspace } = this.context;
       const repository = call.useRepository && workspace.trusted ? this.repositoryContext() : null;
       const answer = await this.session.ask(
-        { turns: call.turns, repository, unsaved: this.unsaved() },
+        { turns: call.turns, repository, unsaved: this.unsaved(), choice: call.choice },
         this.sink(call.requestId),
         abort.signal,
       );

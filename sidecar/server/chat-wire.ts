@@ -1,5 +1,6 @@
 /** gemma/chat between wire and session: the only file that knows both shapes. Nothing from the wire is trusted. */
 
+import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import type { PromptTurn } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import type { ChatProgress, ChatResult } from '../protocol/methods.ts';
@@ -10,15 +11,17 @@ export interface ChatCall {
   readonly requestId: string;
   readonly turns: readonly PromptTurn[];
   readonly useRepository: boolean;
+  readonly choice: Choice;
 }
 
 const MAX_TURNS = 10_000;
 const MAX_TEXT = 16 * 1024 * 1024;
 const MAX_ATTACHMENTS = 256;
+const MAX_CHOICES = 10_000;
 const MAX_LINE = 10_000_000;
 
 export function chatFromWire(params: unknown): ChatCall {
-  const { requestId, turns, useRepository, attachments } = record(params, 'params');
+  const { requestId, turns, useRepository, attachments, choice } = record(params, 'params');
   if (!Array.isArray(turns) || turns.length === 0 || turns.length > MAX_TURNS) {
     throw new InvalidParamsError(`turns must be a list of 1 to ${MAX_TURNS} turns.`);
   }
@@ -50,6 +53,7 @@ export function chatFromWire(params: unknown): ChatCall {
       attached.length > 0 ? { ...question, attachments: attached } : question,
     ],
     useRepository: useRepository !== false,
+    choice: choiceFromWire(choice),
   };
 }
 
@@ -65,10 +69,24 @@ function attachmentsFromWire(value: unknown, what: string): readonly PromptFile[
     );
     const name = string(path, `${what}[${i}].path`, 4096).replace(/[\r\n]/g, ' ');
     if (kind === 'file') return { path: name, text: content };
+    if (kind === 'problems' || kind === 'terminal') return { path: name, text: content, plain: true };
     if (kind !== 'selection') throw new InvalidParamsError(`${what}[${i}].kind is not a kind.`);
     const first = clampInteger(startLine, 1, MAX_LINE, `${what}[${i}].startLine`);
     return { path: name, text: content, lines: { first, last: first + content.split('\n').length - 1 } };
   });
+}
+
+export function choiceFromWire(value: unknown): Choice {
+  if (value === undefined || value === null) return NO_CHOICE;
+  const { pinned, dropped } = record(value, 'choice');
+  return { pinned: paths(pinned, 'choice.pinned'), dropped: paths(dropped, 'choice.dropped') };
+}
+
+function paths(value: unknown, what: string): readonly string[] {
+  if (!Array.isArray(value) || value.length > MAX_CHOICES) {
+    throw new InvalidParamsError(`${what} must be a list of at most ${MAX_CHOICES} paths.`);
+  }
+  return value.map((item: unknown, i) => string(item, `${what}[${i}]`, 4096));
 }
 
 export function chatResultToWire(requestId: string, answer: ChatAnswer): ChatResult {

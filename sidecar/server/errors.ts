@@ -4,6 +4,7 @@ import { WorkspaceError } from '../context/repository.ts';
 import { OutOfMemory } from '../engine/backend/backend.ts';
 import { ContextOverflow } from '../engine/engine.ts';
 import { ContextFullError } from '../prompt/budget.ts';
+import type { OverLong } from '../protocol/context-types.ts';
 import { ErrorCode } from '../protocol/errors.ts';
 import { ModelLoadError, NoModelError } from '../session/model-host.ts';
 
@@ -15,10 +16,18 @@ export class InvalidParamsError extends Error {
 /** JSON-RPC's own code. */
 const INVALID_PARAMS = -32602;
 
-export function toResponseError(error: unknown): ResponseError<void> {
+export function toResponseError(error: unknown): ResponseError<OverLong | undefined> {
   if (error instanceof ResponseError) return error;
   if (error instanceof InvalidParamsError) return new ResponseError(INVALID_PARAMS, error.message);
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof ContextFullError) {
+    const { needed, available, offers } = error;
+    return new ResponseError(ErrorCode.ContextFull, message, {
+      needed,
+      available,
+      offers,
+    } satisfies OverLong);
+  }
   return new ResponseError(errorCode(error), message);
 }
 
@@ -27,7 +36,7 @@ function errorCode(error: unknown): ErrorCode {
     return ErrorCode.Memory;
   }
   if (error instanceof NoModelError || error instanceof ModelLoadError) return ErrorCode.Model;
-  if (error instanceof ContextFullError || error instanceof ContextOverflow) return ErrorCode.ContextFull;
+  if (error instanceof ContextOverflow) return ErrorCode.ContextFull;
   if (error instanceof WorkspaceError) return ErrorCode.Workspace;
   return ErrorCode.Internal;
 }

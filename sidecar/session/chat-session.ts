@@ -1,6 +1,7 @@
 /** One question to its answer: what of the repository goes along, the prompt, the stream, the account of it. */
 import type { ChatEngine, ChatEvent, ReadReason } from '../chat/chat-engine.ts';
 import { GemmaChat } from '../chat/gemma.ts';
+import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import type { LeftOut } from '../context/files.ts';
 import type { Packed, RepositoryContext, UnsavedText } from '../context/pack.ts';
 import type { Engine } from '../engine/engine.ts';
@@ -10,6 +11,7 @@ import { type Citation, findCitations } from '../prompt/citations.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { ModelHost } from './model-host.ts';
 import { TimeLeft } from './time-left.ts';
+import { TurnFacts } from './turn-facts.ts';
 
 export interface ChatQuestion {
   /** Oldest first; the last one is the user's question. */
@@ -17,6 +19,7 @@ export interface ChatQuestion {
   /** Null to talk without a repository. */
   readonly repository: RepositoryContext | null;
   readonly unsaved?: readonly UnsavedText[];
+  readonly choice?: Choice;
 }
 
 export type ChatPhase = 'waiting' | 'loading' | 'gathering' | 'reading' | 'answering';
@@ -49,6 +52,7 @@ export interface AnsweredFile {
   readonly path: string;
   readonly tokens: number;
   readonly lines?: { readonly first: number; readonly last: number };
+  readonly as?: 'outline' | 'changed' | 'mention' | 'added';
 }
 
 export interface ChatAnswer {
@@ -78,6 +82,10 @@ type End = Extract<ChatEvent, { kind: 'end' }> & { readonly read: number };
 /** Tokens an answer may take where there is room for more than its reserve; a model that finds no end is stopped there. */
 const LONG_ANSWER = 1024;
 
+const FACTS_SHARE = 1 / 4;
+/** A line of facts, about. */
+const TOKENS_OF_FACT = 32;
+
 /** A prompt that is known to fit. */
 interface Plan {
   readonly turns: readonly PromptTurn[];
@@ -88,6 +96,7 @@ interface Plan {
 
 export class ChatSession {
   private readonly host: ModelHost;
+  private readonly facts = new TurnFacts();
   /** Made anew when another model is loaded. */
   private chat: { readonly engine: Engine; readonly gemma: GemmaChat } | null = null;
   /** What the last question saw, kept as long as it serves, so that the prompt's head stays the same. */
@@ -153,7 +162,7 @@ export class ChatSession {
     const { contextLength } = chat;
     const reserved = answerReserve(contextLength);
     const room = contextLength - reserved;
-    const turns = mergeSameRole(question.turns);
+    const turns = await this.withFacts(question, contextLength, sink, signal);
     const perTurn = chat.countTurns(turns, question.repository !== null);
     const last = perTurn.at(-1) ?? 0;
     if (last > room) fitTurns([last], room);
@@ -185,6 +194,24 @@ export class ChatSession {
     };
   }
 
+  /** Facts may take a quarter of the context; a question that names more than that names no place in particular. */
+  private async withFacts(
+    question: ChatQuestion,
+    contextLength: number,
+    sink: ChatSink,
+    signal: AbortSignal,
+  ): Promise<PromptTurn[]> {
+    const { repository, unsaved = [], choice = NO_CHOICE } = question;
+    const turns = mergeSameRole(question.turns);
+    if (!repository) return turns;
+    const onProgress = (done: number, total: number) => sink.progress({ phase: 'gathering', done, total });
+    const most = Math.floor((contextLength * FACTS_SHARE) / TOKENS_OF_FACT);
+    return this.facts.add(turns, async (text) => {
+      const facts = await repository.facts(text, { unsaved, choice, signal, onProgress });
+      return facts.slice(0, most);
+    });
+  }
+
   private async pack(
     engine: Engine,
     question: ChatQuestion,
@@ -203,6 +230,7 @@ export class ChatSession {
       ceiling: Math.max(0, space.room - space.conversation),
       question: questionText(question.turns),
       unsaved: question.unsaved ?? [],
+      ...(question.choice && { choice: question.choice }),
       previous,
       signal,
       onProgress: (done, total) => sink.progress({ phase: 'gathering', done, total }),
@@ -297,7 +325,12 @@ function answerOf(end: End, plan: Plan): ChatAnswer {
     prefillMs: end.prefillMs,
     decodeMs: end.decodeMs,
     tokenUse: plan.tokenUse,
-    files: files.map(({ path, tokens, lines }) => ({ path, tokens, ...(lines && { lines }) })),
+    files: files.map(({ path, tokens, lines, as }) => ({
+      path,
+      tokens,
+      ...(lines && { lines }),
+      ...(as && { as }),
+    })),
     leftOut: plan.packed?.leftOut ?? [],
     citations: findCitations(end.text, [...new Set([...files, ...attachedFiles(plan)].map((f) => f.path))]),
     notes: plan.notes,

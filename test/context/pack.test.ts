@@ -3,6 +3,7 @@ import { symlinkSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { type Packed, type PackRequest, RepositoryContext } from '../../sidecar/context/pack.ts';
+import { ContextFullError } from '../../sidecar/prompt/budget.ts';
 import { chatPrompt } from '../../sidecar/prompt/chat-prompt.ts';
 import { git, temporaryFolder, temporaryRepository, writeFiles } from '../support/repository.ts';
 import { ByteTokenizer } from '../support/scripted-engine.ts';
@@ -85,16 +86,24 @@ test('a follow-up keeps the same head while it serves, and gives it up when it d
   const again = await context.pack(
     request({ ...small, previous: first, question: ['Why is needle there?'] }),
   );
-  assert.equal(again, first);
+  assert.deepEqual(again.files, first.files);
   const why = await context.pack(request({ ...small, previous: first, question: ['And why?'] }));
-  assert.equal(why, first, 'a question without a word to look for changes nothing');
+  assert.deepEqual(why.files, first.files, 'a question without a word to look for changes nothing');
   const other = await context.pack(
     request({ ...small, previous: first, question: ['What about the zebra?'] }),
   );
   assert.ok(names(other).includes('docs/zebra.md'));
   writeFiles(folder, { 'src/many.ts': `// changed\n${MANY}` });
   const changed = await context.pack(request({ ...small, previous: first }));
-  assert.notEqual(changed, first);
+  assert.deepEqual(
+    changed.files.slice(0, first.files.length),
+    first.files,
+    'an edit leaves the head as it was',
+  );
+  assert.deepEqual(
+    changed.files.slice(first.files.length).map((f) => [f.path, f.text.split('\n')[0]]),
+    [['src/many.ts', '// changed']],
+  );
 });
 
 test('when no word of the question occurs, what introduces the project is shown', async () => {
@@ -125,5 +134,32 @@ test('it can be cancelled', async () => {
   const folder = temporaryFolder({ 'a.ts': 'a' });
   await assert.rejects(repository(folder).pack(request({ signal: AbortSignal.abort() })), {
     name: 'AbortError',
+  });
+});
+
+test('what a person drops stays out, what is pinned goes in whole and first, and too much of it is an error', async () => {
+  const folder = temporaryFolder({
+    'src/many.ts': MANY,
+    'src/other.ts': 'export const other = 1;\n',
+    'gen/a.ts': `// DO NOT EDIT\n${'x();\n'.repeat(60)}`,
+    '.env': 'KEY=1',
+  });
+  const context = repository(folder);
+  const choice = { pinned: ['gen', '.env'], dropped: ['src', 'gen/never.ts'] };
+  const packed = await context.pack(request({ choice }));
+  assert.deepEqual(names(packed), ['gen/a.ts']);
+  assert.deepEqual(packed.leftOut, [
+    { path: '.env', reason: 'secret' },
+    { path: 'src/many.ts', reason: 'dropped' },
+    { path: 'src/other.ts', reason: 'dropped' },
+  ]);
+  const pinned = { pinned: ['gen/a.ts'], dropped: [] };
+  const little = await context.pack(request({ budget: 900, ceiling: 1000, choice: pinned }));
+  assert.equal(little.files[0]?.path, 'gen/a.ts');
+  assert.ok(little.tokens <= 900);
+  await assert.rejects(context.pack(request({ budget: 100, ceiling: 100, choice: pinned })), (error) => {
+    assert.ok(error instanceof ContextFullError);
+    assert.match(error.message, /pinned files take/);
+    return error.offers[0]?.name === 'gen/a.ts' && error.offers[0].kind === 'pin';
   });
 });

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RepositoryContext } from '../../sidecar/context/pack.ts';
+import { importsFile } from '../../sidecar/context/symbols/module-path.ts';
+import { parseSymbols } from '../../sidecar/context/symbols/parse.ts';
+import { questionKeys } from '../../sidecar/context/symbols/question-keys.ts';
+import { indexBlock } from '../../sidecar/prompt/index-block.ts';
+import { temporaryFolder } from '../support/repository.ts';
+
+/** The same program in each language: a documented function over two lines, a type with a method, an import. */
+const SAMPLES: Readonly<Record<string, string>> = {
+  'a.ts':
+    "import { b } from './b.ts';\n\n/** Adds. Well. */\nexport function add(\n  x: number,\n): number {\n  return x;\n}\nexport class Sum {\n  run() {}\n}\n",
+  'a.tsx':
+    "import { b } from './b.ts';\n\n/** Adds. Well. */\nexport function add(\n  x: number,\n) {\n  return <b />;\n}\nexport class Sum {\n  run() {}\n}\n",
+  'a.js':
+    "import { b } from './b.js';\n\n// Adds. Well.\nexport function add(\n  x,\n) {\n}\nexport class Sum {\n  run() {}\n}\n",
+  'a.py':
+    'from b import c\n\ndef add(\n    x):\n    """Adds. Well."""\n\nclass Sum:\n    def run(self): pass\n',
+  'a.go':
+    'package a\n\nimport "b"\n\n// Adds. Well.\nfunc add(x int,\n\ty int) {}\n\ntype Sum struct{}\n\nfunc (s Sum) run() {}\n',
+  'a.rs':
+    'use b::c;\n/// Adds. Well.\n#[inline]\npub fn add(\n    x: i32) {}\npub struct Sum;\nimpl Sum {\n    fn run(&self) {}\n}\n',
+  'a.c':
+    '#include "b.h"\n/* Adds. Well. */\nint add(int x,\n        int y) { return x; }\nstruct Sum { int x; };\nint run(void);\n',
+  'a.cpp':
+    '#include "b.h"\nnamespace n {\n// Adds. Well.\nint add(int x,\n        int y) { return x; }\nclass Sum { void run(); };\n}\n',
+  'A.java':
+    'import b.C;\nclass Sum {\n  /** Adds. Well. */\n  @Override\n  int add(int x,\n      int y) { return x; }\n  void run() {}\n}\n',
+  'a.cs':
+    'using B;\nnamespace N {\n  class Sum {\n    /// <summary>Adds. Well.</summary>\n    int add(int x,\n      int y) => x;\n    void run() {}\n  }\n}\n',
+  'a.rb': "require 'b'\n# Adds. Well.\ndef add(x,\n        y)\nend\nclass Sum\n  def run\n  end\nend\n",
+  'a.php':
+    '<?php\nuse B\\C;\n/** Adds. Well. */\nfunction add($x,\n  $y) {}\nclass Sum {\n  function run() {}\n}\n',
+};
+
+for (const [path, text] of Object.entries(SAMPLES)) {
+  test(`definitions, comments and imports of ${path.split('.')[1]}`, async () => {
+    const { definitions, imports } = await parseSymbols(path, text);
+    const named = new Map(definitions.map((d) => [d.name, d]));
+    const lines = text.split('\n');
+    for (const name of ['add', 'Sum', 'run']) {
+      const definition = named.get(name);
+      assert.ok(definition, `${name} is found in ${[...named.keys()]}`);
+      assert.ok(lines[definition.line - 1]!.includes(name), `${name} is on line ${definition.line}`);
+    }
+    const add = named.get('add')!;
+    assert.equal(add.says, 'Adds.');
+    const open = add.text.split('(').length;
+    assert.ok(open > 1 && open === add.text.split(')').length, `the parameter list closes: ${add.text}`);
+    assert.equal(imports.length, 1);
+    assert.equal(imports[0]!.text, lines[imports[0]!.line - 1]!.trim());
+  });
+}
+
+test('what cannot be parsed has no symbols, and is no error', async () => {
+  assert.deepEqual((await parseSymbols('a.md', '# x')).definitions, []);
+  assert.deepEqual((await parseSymbols('a.ts', '}}}} \u0000 class {{{')).imports, []);
+  await parseSymbols('a.cpp', '('.repeat(20_000));
+});
+
+test('a question names code in backticks, words shaped like code, and plain words', () => {
+  assert.deepEqual(
+    questionKeys(
+      'Where is `add()` used by Scheduler.run, src/a.ts:12 and node:fs? Is rms_norm in TypeScript, i.e. fast?',
+    ),
+    [
+      { key: 'add', code: true },
+      { key: 'Scheduler.run', code: true },
+      { key: 'src/a.ts', code: true },
+      { key: 'node:fs', code: true },
+      { key: 'rms_norm', code: true },
+      { key: 'TypeScript', code: false },
+      { key: 'fast', code: false },
+    ],
+  );
+});
+
+test('imports meet the files they name', () => {
+  assert.ok(importsFile('src/b.ts', './a.ts', 'src/a.ts'));
+  assert.ok(importsFile('src/x/b.ts', '../a', 'src/a.ts'));
+  assert.ok(importsFile('src/b.ts', './a', 'src/a/index.ts'));
+  assert.ok(importsFile('b.py', 'pkg.a', 'src/pkg/a.py'));
+  assert.ok(importsFile('b.cc', 'kernels/a.h', 'src/kernels/a.h'));
+  assert.ok(!importsFile('src/b.ts', './a.ts', 'lib/a.ts'));
+  assert.ok(!importsFile('src/b.ts', 'a', 'src/a.ts'));
+});
+
+test('facts of a question about a real folder', async () => {
+  const folder = temporaryFolder({
+    'src/a.ts':
+      '/** Adds two numbers. Slowly. */\nexport function add(a: number, b: number): number {\n  return a + b;\n}\n\nexport class Sum {}\n',
+    'src/b.ts':
+      "import { add } from './a.ts';\nimport fs from 'node:fs';\nconst local = (parameter: number) => add(parameter, 1);\n",
+  });
+  const context = new RepositoryContext([{ folder, label: null }]);
+  const facts = async (question: string) =>
+    indexBlock(await context.facts(question, { unsaved: [], onProgress: () => {} }));
+  assert.equal(
+    await facts('Where is `add`, who imports `node:fs`, what is in `src/a.ts`, and `gone`?'),
+    [
+      'Index:',
+      '`add` defined src/a.ts:2| export function add(a: number, b: number): number {',
+      '`add` says src/a.ts:2| Adds two numbers.',
+      "`add` imported src/b.ts:1| import { add } from './a.ts';",
+      "`node:fs` imported src/b.ts:2| import fs from 'node:fs';",
+      '`src/a.ts` holds src/a.ts:2| export function add(a: number, b: number): number {',
+      '`src/a.ts` holds src/a.ts:6| export class Sum {}',
+      "`src/a.ts` imported src/b.ts:1| import { add } from './a.ts';",
+      '`gone` nowhere',
+    ].join('\n'),
+  );
+  assert.equal(await facts('What does add do?'), await facts('`add`'), 'a plain word that is a symbol');
+  assert.equal(
+    await facts('What about numbers and `parameter`?'),
+    '',
+    'a name that occurs is not called nowhere',
+  );
+});
+
+test('unsaved text is what the index knows', async () => {
+  const context = new RepositoryContext([{ folder: temporaryFolder({ 'a.ts': 'let x;\n' }), label: null }]);
+  const unsaved = [{ path: 'a.ts', text: '\nexport const brandNew = 1;\n' }];
+  const facts = await context.facts('`brandNew`?', { unsaved, onProgress: () => {} });
+  assert.deepEqual(facts, [
+    { key: 'brandNew', kind: 'defined', path: 'a.ts', line: 2, text: 'export const brandNew = 1;' },
+  ]);
+});
