@@ -4,6 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
+import type { ContextChoice, CostPreview, OverLong } from '../sidecar/protocol/context-types.ts';
 import type {
   ChatAttachment,
   ChatDelta,
@@ -12,6 +13,7 @@ import type {
   ChatProgress,
   ChatResult,
   ChatTurn,
+  PreviewParams,
 } from '../sidecar/protocol/methods.ts';
 import type { Picture } from '../webview/picture.ts';
 import {
@@ -33,6 +35,10 @@ const STOP_GRACE_MS = 1_500;
 
 export interface ChatSessionOptions {
   readonly chat: (params: ChatParams, signal: AbortSignal) => Promise<ChatResult>;
+  /** What a question would cost; an error means that nobody knows. */
+  readonly preview: (params: PreviewParams, signal: AbortSignal) => Promise<CostPreview>;
+  /** What the person pinned and dropped. */
+  readonly choice: () => ContextChoice;
   /** Resolves when all of them have been encoded; with `anew`, encodes them once more first. */
   readonly images: (
     pictures: readonly Picture[],
@@ -40,6 +46,8 @@ export interface ChatSessionOptions {
   ) => Promise<ChatImage[]>;
   /** True for the error of a sidecar that no longer has an image. */
   readonly isImageUnknown: (error: unknown) => boolean;
+  /** What does not fit, where that is what the error says. */
+  readonly overLongOf: (error: unknown) => OverLong | null;
   readonly describeFailure: (error: unknown) => Failure;
   /** The conversation of the last session, as `save` got it. */
   readonly saved: SavedChat;
@@ -50,6 +58,7 @@ export interface ChatSessionOptions {
 export class ChatSession {
   readonly #options: ChatSessionOptions;
   #state: ChatState;
+  #previewing: AbortController | null = null;
   #running: { readonly requestId: string; readonly abort: AbortController } | null = null;
 
   constructor(options: ChatSessionOptions) {
@@ -80,6 +89,34 @@ export class ChatSession {
     if (lastQuestion(this.#state) === null) throw new Error('There is no question to answer again.');
     if (isBusy(this.#state)) throw new Error('An answer is under way. Stop it first.');
     await this.#run((requestId) => ({ type: 'asked-again', requestId }));
+  }
+
+  /** Has the state say what `question` would cost; a newer call ends an older one. */
+  async preview(question: string): Promise<void> {
+    this.#previewing?.abort();
+    const previewing = new AbortController();
+    this.#previewing = previewing;
+    let preview: CostPreview | null = null;
+    const state = this.#state;
+    const { attachments, pictures } = state;
+    if (!isBusy(state) && (question.trim() !== '' || attachments.length + pictures.length > 0)) {
+      const draft = {
+        role: 'user',
+        text: question.trim() || 'Explain this.',
+        attachments,
+        pictures,
+      } as const;
+      const asIfAsked = { ...state, messages: [...state.messages, draft] };
+      const { requestId: _, ...params } = chatParams(
+        '',
+        asIfAsked,
+        readyImages(asIfAsked),
+        this.#options.choice(),
+      );
+      // A sidecar that cannot say leaves the line empty; a question is never kept from being asked by that.
+      preview = await this.#options.preview(params, previewing.signal).catch(() => null);
+    }
+    if (!previewing.signal.aborted) this.dispatch({ type: 'previewed', preview });
   }
 
   /** Stops the answer under way; what was streamed stays. */
@@ -128,7 +165,7 @@ export class ChatSession {
     const images = new Map<UserMessage, readonly ChatImage[]>();
     for (const question of questionsWithPictures(state))
       images.set(question, await this.#options.images(question.pictures ?? [], { anew }));
-    return chatParams(requestId, state, images);
+    return chatParams(requestId, state, images, this.#options.choice());
   }
 
   /** `start` leaves the question as the last one of the state, and an answer that is to be filled. */
@@ -136,18 +173,26 @@ export class ChatSession {
     const running = { requestId: randomUUID(), abort: new AbortController() };
     const { requestId } = running;
     this.#running = running;
-    this.dispatch(start(requestId));
+    this.#previewing?.abort();
+    const event = start(requestId);
+    this.dispatch(event);
     this.#save();
     try {
       const result = await this.#answer(requestId, running.abort.signal);
       this.dispatch({ type: 'answered', result });
     } catch (error) {
+      const overLong = this.#options.overLongOf(error);
       if (running.abort.signal.aborted) this.dispatch({ type: 'stopped', requestId });
-      else this.dispatch({ type: 'failed', requestId, failure: this.#options.describeFailure(error) });
+      else if (overLong !== null && event.type === 'asked') {
+        this.dispatch({ type: 'taken-back', requestId, overLong });
+        throw error;
+      } else this.dispatch({ type: 'failed', requestId, failure: this.#options.describeFailure(error) });
+    } finally {
+      if (this.#running === running) {
+        this.#running = null;
+        this.#save();
+      }
     }
-    if (this.#running !== running) return;
-    this.#running = null;
-    this.#save();
   }
 }
 
@@ -156,6 +201,7 @@ function chatParams(
   requestId: string,
   state: ChatState,
   images: ReadonlyMap<UserMessage, readonly ChatImage[]>,
+  choice: ContextChoice,
 ): ChatParams {
   const { folder, trusted } = state.workspace;
   const question = lastQuestion(state);
@@ -171,8 +217,18 @@ function chatParams(
     requestId,
     turns: [...earlier, { role: 'user', text: question?.text ?? '', ...seen(question) }],
     useRepository: trusted && folder !== null,
+    ...(choice.pinned.length + choice.dropped.length > 0 && { choice }),
     ...(question !== null && attached(question)),
   };
+}
+
+/** The images that are encoded by now. */
+function readyImages(state: ChatState): Map<UserMessage, ChatImage[]> {
+  const ready = ({ name, details, encoding }: Picture): ChatImage[] =>
+    encoding.state === 'ready' ? [{ id: encoding.imageId, name, ...(details && { details }) }] : [];
+  return new Map(
+    questionsWithPictures(state).map((question) => [question, (question.pictures ?? []).flatMap(ready)]),
+  );
 }
 
 function questionsWithPictures(state: ChatState): UserMessage[] {
@@ -185,6 +241,6 @@ function attached({ attachments = [] }: UserMessage): { attachments?: readonly C
   return attachments.length === 0 ? {} : { attachments: attachments.map(toWire) };
 }
 
-function toWire({ path, startLine, text }: Attachment): ChatAttachment {
-  return { kind: 'selection', path, startLine, text };
+function toWire({ kind, path, startLine, text }: Attachment): ChatAttachment {
+  return { kind: kind ?? 'selection', path, startLine, text };
 }

@@ -8,6 +8,7 @@ import {
   allPictures,
   type FixAction,
   isBusy,
+  placeOf,
   type SavedChat,
   type Workspace,
 } from '../webview/state.ts';
@@ -16,8 +17,10 @@ import { chatPage } from './chat-page.ts';
 import { ChatSession } from './chat-session.ts';
 import type { SidecarClient } from './client.ts';
 import { readSettings } from './config.ts';
+import { ContextChoiceStore } from './context-choice.ts';
 import { insertAtCursor, openLink, openWorkspaceFile, selectedText } from './editor-actions.ts';
-import { isImageUnknown, modelFailure, pictureFailure, requestFailure } from './failure.ts';
+import { isImageUnknown, modelFailure, overLongOf, pictureFailure, requestFailure } from './failure.ts';
+import { attachedMentions, mentionedText, TerminalOutput } from './mentioned-text.ts';
 import { parsePageMessage } from './page-message.ts';
 import { activatePictureCommands, choosePictures, type PictureChat } from './picture-commands.ts';
 import { PictureShelf } from './picture-shelf.ts';
@@ -51,6 +54,9 @@ export function activateChatView(
 class ChatView implements vscode.WebviewViewProvider, PictureChat {
   readonly session: ChatSession;
   readonly #assets: vscode.Uri;
+  readonly choice: ContextChoiceStore;
+  readonly #client: SidecarClient;
+  readonly #terminal = new TerminalOutput();
   readonly #pictures: AttachedPictures;
   /** Pictures that the page is decoding for us. */
   readonly #decoding = new Map<string, { resolve: () => void; reject: (error: Error) => void }>();
@@ -60,11 +66,16 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
   #focusWhenReady = false;
 
   constructor(context: vscode.ExtensionContext, client: SidecarClient, log: vscode.LogOutputChannel) {
+    this.#client = client;
+    this.choice = new ContextChoiceStore(context.workspaceState);
     this.#assets = vscode.Uri.joinPath(context.extensionUri, 'dist', 'webview');
     this.session = new ChatSession({
       chat: (params, signal) => client.chat(params, signal),
       images: (pictures, options) => this.#pictures.toWire(pictures, options),
       isImageUnknown,
+      preview: (params, signal) => client.preview(params, signal),
+      choice: () => this.choice.current,
+      overLongOf,
       describeFailure: (error) => requestFailure(error, readSettings().modelPath !== undefined, t),
       saved: context.workspaceState.get<SavedChat>(SAVED_CHAT, { messages: [], promptUse: null }),
       save: (chat) => {
@@ -85,6 +96,7 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     });
     this.workspaceChanged();
     context.subscriptions.push(
+      this.#terminal,
       client.onSidecarChanged((sidecar) => this.session.dispatch({ type: 'sidecar-changed', sidecar })),
       client.onStatusChanged((status) => {
         const failure = modelFailure(status, readSettings().modelPath !== undefined, t);
@@ -198,7 +210,18 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
   async #carryOut(request: PageRequest): Promise<void> {
     switch (request.type) {
       case 'ask':
+        this.#attachMentioned(request.question);
         return this.session.ask(request.question);
+      case 'preview':
+        return this.session.preview(request.question);
+      case 'complete-mention': {
+        const mentions = await this.#client.mentions(request.query);
+        return this.#post({ type: 'mentions', query: request.query, mentions });
+      }
+      case 'attach-mention':
+        return this.attachText(mentionedText(request.kind, this.#terminal));
+      case 'drop':
+        return this.#drop(request.kind, request.name);
       case 'regenerate':
         return this.session.regenerate();
       case 'stop':
@@ -237,6 +260,24 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
       default:
         return request satisfies never;
     }
+  }
+
+  /** What the question mentions and was not attached when it was chosen. @throws when there is nothing of the kind */
+  #attachMentioned(question: string): void {
+    for (const kind of attachedMentions(question)) {
+      const attached = this.session.state.attachments.some((one) => (one.kind ?? 'selection') === kind);
+      if (!attached) this.attachText(mentionedText(kind, this.#terminal));
+    }
+  }
+
+  async #drop(kind: 'turns' | 'attachment' | 'pin', name: string): Promise<void> {
+    if (kind === 'turns') return this.session.dispatch({ type: 'turns-dropped', turns: Number(name) || 0 });
+    if (kind === 'pin') return this.choice.set(name, null);
+    for (const attachment of this.session.state.attachments)
+      if (attachment.path === name || placeOf(attachment) === name)
+        this.session.dispatch({ type: 'detached', place: placeOf(attachment) });
+    for (const picture of this.session.state.pictures)
+      if (picture.name === name) this.#pictures.remove(picture.key);
   }
 
   #decoded(key: string, error?: Error): void {

@@ -11,6 +11,12 @@ import {
   State,
 } from 'vscode-languageclient/node';
 import { createCodec } from '../sidecar/protocol/codec.ts';
+import type {
+  ContextChoice,
+  ContextReport,
+  CostPreview,
+  Mention,
+} from '../sidecar/protocol/context-types.ts';
 import {
   type ChatDelta,
   ChatDeltaNotification,
@@ -20,15 +26,19 @@ import {
   ChatRequest,
   type ChatResult,
   ClearCacheRequest,
+  ContextRequest,
   type EncodeImageParams,
   EncodeImageRequest,
   type EncodeImageResult,
   type ImageProgress,
   ImageProgressNotification,
   type InitializationOptions,
+  MentionsRequest,
   type ModelInfo,
   ModelsRequest,
   type NotificationMethod,
+  type PreviewParams,
+  PreviewRequest,
   type RequestMethod,
   SelectModelRequest,
   type Status,
@@ -123,6 +133,20 @@ export class SidecarClient implements vscode.Disposable {
   /** Prepares a picture, so that a question about it need not wait. Aborting rejects. */
   encodeImage(params: EncodeImageParams, signal: AbortSignal): Promise<EncodeImageResult> {
     return this.#cancellable(EncodeImageRequest, params, signal);
+  }
+
+  /** What asking would cost. Aborting rejects. */
+  preview(params: PreviewParams, signal: AbortSignal): Promise<CostPreview> {
+    return this.#cancellable(PreviewRequest, params, signal);
+  }
+
+  mentions(query: string): Promise<readonly Mention[]> {
+    return this.#request(MentionsRequest, { query });
+  }
+
+  /** What the next question would find in the window. */
+  context(choice: ContextChoice): Promise<ContextReport> {
+    return this.#request(ContextRequest, { choice });
   }
 
   async #cancellable<P, R>(method: RequestMethod<P, R>, params: P, signal: AbortSignal): Promise<R> {

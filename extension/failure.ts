@@ -1,5 +1,6 @@
 /** From what went wrong to a sentence and to what a person can do about it. */
 
+import type { OverLong } from '../sidecar/protocol/context-types.ts';
 import { ErrorCode, SHOWN_TO_PERSON } from '../sidecar/protocol/errors.ts';
 import type { Status } from '../sidecar/protocol/methods.ts';
 import type { Failure, FixAction } from '../webview/state.ts';
@@ -61,6 +62,20 @@ export function pictureFailure(error: unknown, t: Translate): string {
   if (error instanceof SidecarExitedError || error instanceof SidecarStoppedError)
     return t('The sidecar stopped while it was reading the picture. Try again.');
   return t('The picture could not be read because of a fault in Gemma Sidecar. Its log says more.');
+}
+
+/** What does not fit, where that is why a question failed. */
+export function overLongOf(error: unknown): OverLong | null {
+  if (errorCode(error) !== ErrorCode.ContextFull || !(error instanceof Error) || !('data' in error))
+    return null;
+  const { data } = error;
+  const isOverLong = (value: unknown): value is OverLong =>
+    typeof value === 'object' &&
+    value !== null &&
+    'needed' in value &&
+    'available' in value &&
+    'offers' in value;
+  return isOverLong(data) ? data : null;
 }
 
 export function isImageUnknown(error: unknown): boolean {

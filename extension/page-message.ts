@@ -44,6 +44,21 @@ function parseRequest(value: unknown): PageRequest | null {
       return isCount(endLine) ? { type, path, line, endLine } : { type, path, line };
     case 'detach':
       return isText(place, MAX_PATH_LENGTH) ? { type, place } : null;
+    case 'preview':
+      return isText(question, MAX_TEXT_LENGTH) ? { type, question } : null;
+    case 'complete-mention': {
+      const { query } = value;
+      return isText(query, MAX_PATH_LENGTH) ? { type, query } : null;
+    }
+    case 'attach-mention': {
+      const { kind } = value;
+      return kind === 'selection' || kind === 'problems' || kind === 'terminal' ? { type, kind } : null;
+    }
+    case 'drop': {
+      const { kind, name } = value;
+      if (!isText(name, MAX_PATH_LENGTH)) return null;
+      return kind === 'turns' || kind === 'attachment' || kind === 'pin' ? { type, kind, name } : null;
+    }
     case 'choose-pictures':
       return { type };
     case 'attach-picture': {

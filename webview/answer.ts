@@ -255,9 +255,9 @@ function drawBlock(block: Block, citedPaths: ModelMessage['citedPaths']): Templa
     : html`<gemma-prose .source=${block.source} .citedPaths=${citedPaths}></gemma-prose>`;
 }
 
-function endNote({ end, text }: ModelMessage): TemplateResult | typeof nothing {
+function endNote({ end, text, keptTokens = 0 }: ModelMessage): TemplateResult | typeof nothing {
   if (end === 'stopped')
-    return html`<p class="note quiet">${text === '' ? 'Stopped before the answer began.' : 'Stopped.'}</p>`;
+    return html`<p class="note quiet">Stopped${text === '' ? ' before the answer began' : ''}${keptTokens > 0 ? `; ${counted(keptTokens, 'token')} kept` : ''}.</p>`;
   if (end === 'length')
     return html`<p class="note quiet">The answer ends here because its room in the context is full.</p>`;
   if (end === 'repetition')

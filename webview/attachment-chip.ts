@@ -8,13 +8,19 @@ import { counted } from './wording.ts';
 
 /** Without `remove` it cannot be taken off: it belongs to a question that was asked. */
 export function attachmentChip(attachment: Attachment, remove?: () => void): TemplateResult {
-  const { path, startLine, endLine } = attachment;
+  const { kind, path, startLine, endLine } = attachment;
   const place = placeOf(attachment);
   const name = place.slice(path.lastIndexOf('/') + 1);
   const open = () => void send({ type: 'open-file', path, line: startLine, endLine }).catch(() => {});
   return html`<span class="chip" data-testid="attachment">
-    <button class="place" type="button" title="${place}, ${counted(endLine - startLine + 1, 'line')}" @click=${open}>
-      ${icon('list-selection')}<span>${name}</span>
+    <button
+      class="place"
+      type="button"
+      title="${place}, ${counted(endLine - startLine + 1, 'line')}"
+      ?disabled=${kind !== undefined}
+      @click=${open}
+    >
+      ${icon(ICONS[kind ?? 'selection'])}<span>${name}</span>
     </button>
     ${
       remove === undefined
@@ -32,6 +38,8 @@ export function attachmentChip(attachment: Attachment, remove?: () => void): Tem
     }
   </span>`;
 }
+
+const ICONS = { selection: 'list-selection', problems: 'warning', terminal: 'terminal' } as const;
 
 export const attachmentStyles = css`
   .chips {
@@ -68,6 +76,10 @@ export const attachmentStyles = css`
     padding: 0 6px;
     border: none;
     border-radius: 4px;
+  }
+
+  .chip .place:disabled {
+    opacity: 1;
   }
 
   .chip .place {

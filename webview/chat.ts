@@ -1,6 +1,6 @@
 /** The whole page: the conversation, what stands in its way, and the composer. */
 
-import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import './answer.ts';
 import './composer.ts';
 import './empty-state.ts';
@@ -9,6 +9,7 @@ import './reading-progress.ts';
 import './region-dialog.ts';
 import { announcement } from './announcement.ts';
 import { attachmentChip, attachmentStyles } from './attachment-chip.ts';
+import { chatStyles } from './chat-styles.ts';
 import { icon } from './icons.ts';
 import type { HostMessage } from './messages.ts';
 import { connect, send } from './port.ts';
@@ -103,6 +104,8 @@ export class GemmaChat extends LitElement {
             .promptUse=${state.promptUse}
             .attachments=${state.attachments}
             .pictures=${state.pictures}
+            .preview=${state.preview}
+            .overLong=${state.overLong}
             .thumbnails=${this.thumbnails}
           ></gemma-composer>
         </div>
@@ -168,6 +171,9 @@ export class GemmaChat extends LitElement {
         break;
       case 'decode':
         this.#composer?.takePicture(message.key, message.name, message.bytes);
+        break;
+      case 'mentions':
+        this.#composer?.showMentions(message.query, message.mentions);
         break;
       case 'thumbnail':
         keepThumbnail(message.key, message.png);
@@ -290,106 +296,7 @@ export class GemmaChat extends LitElement {
     }, NOTICE_MS);
   }
 
-  static override styles = [
-    sharedStyles,
-    attachmentStyles,
-    css`
-      :host {
-        display: block;
-        height: 100vh;
-      }
-
-      main {
-        position: relative;
-        display: flex;
-        flex-direction: column;
-        height: 100%;
-      }
-
-      .scroller {
-        display: flex;
-        flex-direction: column;
-        flex: 1;
-        min-height: 0;
-        padding: 14px 16px 14px;
-        overflow-y: auto;
-        overflow-anchor: none;
-      }
-
-      .conversation {
-        width: 100%;
-        max-width: 900px;
-        margin: 0 auto;
-      }
-
-      article {
-        border-radius: 8px;
-      }
-
-      .question {
-        width: fit-content;
-        max-width: 88%;
-        margin: 0 0 14px auto;
-        padding: 8px 12px;
-        border: 1px solid var(--vscode-contrastBorder, transparent);
-        background: var(
-          --vscode-chat-requestBubbleBackground,
-          color-mix(in srgb, var(--vscode-foreground) 9%, transparent)
-        );
-        line-height: 1.45;
-        overflow-wrap: anywhere;
-        white-space: pre-wrap;
-      }
-
-      .question .chips {
-        margin-bottom: 6px;
-        white-space: normal;
-      }
-
-      .answer {
-        margin-bottom: 18px;
-      }
-
-      .left-out {
-        margin: 4px 0 0;
-        font-size: 0.85em;
-      }
-
-      .built-in {
-        margin: 0 2px 6px;
-        font-size: 0.85em;
-        line-height: 1.4;
-      }
-
-      .bottom {
-        width: 100%;
-        max-width: 932px;
-        margin: 0 auto;
-        padding: 0 12px 12px;
-      }
-
-      .notice {
-        margin: 0 4px 6px;
-        color: var(--vscode-descriptionForeground);
-        font-size: 0.9em;
-      }
-
-      .to-end {
-        display: flex;
-        align-self: center;
-        align-items: center;
-        justify-content: center;
-        width: 28px;
-        height: 28px;
-        margin: -34px 0 6px;
-        z-index: 1;
-        border: 1px solid var(--vscode-contrastBorder, var(--vscode-widget-border));
-        border-radius: 50%;
-        background: var(--vscode-editorWidget-background);
-        box-shadow: 0 2px 6px var(--vscode-widget-shadow, transparent);
-      }
-    `,
-  ];
+  static override styles = [sharedStyles, attachmentStyles, chatStyles];
 }
 
 /** Files that belong to the repository but did not fit are never dropped without a word. */

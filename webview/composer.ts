@@ -1,10 +1,15 @@
 /** Where the question is written: Enter sends, Shift+Enter breaks the line, Esc stops the answer. */
 
-import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { html, LitElement, nothing, type PropertyValues } from 'lit';
+import './mention-list.ts';
 import './picture-tray.ts';
 import './token-meter.ts';
+import type { CostPreview, DropOffer, Mention, OverLong } from '../sidecar/protocol/context-types.ts';
 import { attachmentChip, attachmentStyles } from './attachment-chip.ts';
+import { composerStyles } from './composer-styles.ts';
+import { costLine, dropLabel, overLongWords } from './cost-line.ts';
 import { icon } from './icons.ts';
+import { insertMention, type MentionTarget, mentionAt, withoutMention } from './mentions.ts';
 import type { Picture } from './picture.ts';
 import { filesOf } from './picture-intake.ts';
 import { recall, remember, send } from './port.ts';
@@ -13,6 +18,8 @@ import type { Attachment, PromptUse } from './state.ts';
 import { placeOf } from './state.ts';
 
 const MAX_HEIGHT_PX = 220;
+/** After the last key, the cost of the draft is asked for. */
+const PREVIEW_DELAY_MS = 500;
 
 export class GemmaComposer extends LitElement {
   static override properties = {
@@ -23,7 +30,11 @@ export class GemmaComposer extends LitElement {
     attachments: { attribute: false },
     pictures: { attribute: false },
     thumbnails: { attribute: false },
+    preview: { attribute: false },
+    overLong: { attribute: false },
     draft: { state: true },
+    mentions: { state: true },
+    active: { state: true },
   };
 
   declare busy: boolean;
@@ -35,7 +46,15 @@ export class GemmaComposer extends LitElement {
   declare attachments: readonly Attachment[];
   declare pictures: readonly Picture[];
   declare thumbnails: number;
+  declare preview: CostPreview | null;
+  declare overLong: OverLong | null;
   declare draft: string;
+  /** What can be mentioned in place of what is typed; empty while no list is open. */
+  declare mentions: readonly Mention[];
+  /** Which of them Enter takes. */
+  declare active: number;
+  #target: MentionTarget | null = null;
+  #previewTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super();
@@ -46,6 +65,10 @@ export class GemmaComposer extends LitElement {
     this.attachments = [];
     this.pictures = [];
     this.thumbnails = 0;
+    this.preview = null;
+    this.overLong = null;
+    this.mentions = [];
+    this.active = 0;
     this.draft = recall().draft;
   }
 
@@ -73,19 +96,33 @@ export class GemmaComposer extends LitElement {
 
   override render() {
     return html`
+      ${this.#overLongCard()}
       <div class="frame">
+        ${
+          this.mentions.length === 0
+            ? nothing
+            : html`<gemma-mention-list
+                .mentions=${this.mentions}
+                .active=${this.active}
+                @gemma-mention=${(event: CustomEvent<Mention>) => this.#choose(event.detail)}
+              ></gemma-mention-list>`
+        }
         <gemma-picture-tray .pictures=${this.pictures} .thumbnails=${this.thumbnails}></gemma-picture-tray>
         ${this.#chips()}
         <textarea
           rows="1"
           aria-label="Question"
+          aria-autocomplete="list"
+          aria-expanded=${this.mentions.length > 0}
           data-testid="input"
           placeholder=${this.placeholder}
           .value=${this.draft}
           @input=${this.#edited}
           @keydown=${this.#key}
           @paste=${this.#pasted}
+          @blur=${this.#closeMentions}
         ></textarea>
+        ${this.busy ? nothing : costLine(this.preview)}
         <div class="row">
           <button
             class="icon-button"
@@ -120,6 +157,8 @@ export class GemmaComposer extends LitElement {
 
   override updated(changed: PropertyValues<this>): void {
     if (changed.has('draft')) this.#fitHeight();
+    if (changed.has('draft') || changed.has('attachments') || changed.has('pictures') || changed.has('busy'))
+      this.#previewSoon();
   }
 
   #chips() {
@@ -166,10 +205,89 @@ export class GemmaComposer extends LitElement {
   }
 
   #edited(event: InputEvent): void {
-    if (event.target instanceof HTMLTextAreaElement) this.#setDraft(event.target.value);
+    if (!(event.target instanceof HTMLTextAreaElement)) return;
+    this.#setDraft(event.target.value);
+    this.#target = mentionAt(event.target.value, event.target.selectionStart);
+    if (this.#target === null) this.#closeMentions();
+    else void send({ type: 'complete-mention', query: this.#target.query }).catch(() => {});
+  }
+
+  /** Mentions for what was typed behind the @; late ones for an older query are dropped. */
+  showMentions(query: string, mentions: readonly Mention[]): void {
+    if (this.#target?.query !== query) return;
+    this.mentions = mentions;
+    this.active = 0;
+  }
+
+  #closeMentions(): void {
+    this.#target = null;
+    this.mentions = [];
+  }
+
+  #choose(mention: Mention): void {
+    const target = this.#target;
+    if (target === null) return;
+    this.#closeMentions();
+    const { draft, cursor } = insertMention(this.draft, target, mention);
+    this.#setDraft(draft);
+    const { kind } = mention;
+    if (kind === 'selection' || kind === 'problems' || kind === 'terminal')
+      void send({ type: 'attach-mention', kind }).catch((error: Error) => this.#notify(error.message));
+    void this.updateComplete.then(() => {
+      this.#input?.setSelectionRange(cursor, cursor);
+      this.focus();
+    });
+  }
+
+  /** True when the key belongs to the open list. */
+  #mentionKey(event: KeyboardEvent): boolean {
+    if (this.mentions.length === 0 || event.isComposing) return false;
+    const steps: Readonly<Record<string, number>> = { ArrowDown: 1, ArrowUp: -1 };
+    const step = steps[event.key];
+    const chosen = this.mentions[this.active];
+    if (step !== undefined) this.active = (this.active + step + this.mentions.length) % this.mentions.length;
+    else if (event.key === 'Escape') this.#closeMentions();
+    else if ((event.key === 'Enter' || event.key === 'Tab') && !event.shiftKey && chosen)
+      this.#choose(chosen);
+    else return false;
+    event.preventDefault();
+    event.stopPropagation();
+    return true;
+  }
+
+  #previewSoon(): void {
+    clearTimeout(this.#previewTimer);
+    this.#previewTimer = setTimeout(() => {
+      if (!this.busy) void send({ type: 'preview', question: this.draft }).catch(() => {});
+    }, PREVIEW_DELAY_MS);
+  }
+
+  #overLongCard() {
+    const { overLong } = this;
+    if (overLong === null) return nothing;
+    return html`<section class="over-long" role="alert" data-testid="over-long">
+      <p>${icon('warning')} ${overLongWords(overLong)}</p>
+      <div class="offers">
+        ${overLong.offers.map(
+          (offer) =>
+            html`<button type="button" class="link" @click=${() => this.#drop(offer)}>${dropLabel(offer)}</button>`,
+        )}
+      </div>
+    </section>`;
+  }
+
+  #drop({ kind, name }: DropOffer): void {
+    if (kind === 'mention') this.#setDraft(withoutMention(this.draft, name));
+    else
+      void send({ type: 'drop', kind, name }).then(
+        () => this.#previewSoon(),
+        () => {},
+      );
+    this.focus();
   }
 
   #key(event: KeyboardEvent): void {
+    if (this.#mentionKey(event)) return;
     // During composition Enter picks a candidate.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
     event.preventDefault();
@@ -236,104 +354,7 @@ export class GemmaComposer extends LitElement {
     input.style.height = `${Math.min(input.scrollHeight, MAX_HEIGHT_PX)}px`;
   }
 
-  static override styles = [
-    sharedStyles,
-    attachmentStyles,
-    css`
-      :host {
-        display: block;
-      }
-
-      .frame {
-        /* The meter's panel is placed over it. */
-        position: relative;
-        border: 1px solid var(--vscode-input-border, var(--vscode-contrastBorder, var(--vscode-widget-border, transparent)));
-        border-radius: 8px;
-        background: var(--vscode-input-background);
-      }
-
-      :host(:not([inactive])) .frame:has(textarea:focus) {
-        border-color: var(--vscode-focusBorder);
-      }
-
-      .chips {
-        padding: 6px 6px 0;
-      }
-
-      textarea {
-        display: block;
-        width: 100%;
-        min-height: 36px;
-        padding: 9px 12px 4px;
-        border: none;
-        outline: none;
-        background: none;
-        color: var(--vscode-input-foreground);
-        font: inherit;
-        line-height: 1.45;
-        resize: none;
-      }
-
-      textarea:focus-visible {
-        outline: none;
-      }
-
-      textarea::placeholder {
-        color: var(--vscode-input-placeholderForeground);
-      }
-
-      .row {
-        display: flex;
-        align-items: center;
-        gap: 2px;
-        padding: 0 5px 5px 6px;
-      }
-
-      .gap {
-        flex: 1;
-      }
-
-      .model {
-        display: inline-flex;
-        align-items: center;
-        gap: 2px;
-        min-width: 0;
-        height: 24px;
-        padding: 0 6px;
-        border-radius: 5px;
-        color: var(--vscode-descriptionForeground);
-        font-size: 0.85em;
-      }
-
-      .model:hover {
-        background: var(--vscode-toolbar-hoverBackground);
-      }
-
-      .model span:first-child {
-        overflow: hidden;
-        text-overflow: ellipsis;
-        white-space: nowrap;
-      }
-
-      .model .codicon {
-        font-size: 12px;
-      }
-
-      .send:not(:disabled) {
-        color: var(--vscode-button-foreground);
-        background: var(--vscode-button-background);
-        border-color: var(--vscode-contrastBorder, transparent);
-      }
-
-      .send:hover:not(:disabled) {
-        background: var(--vscode-button-hoverBackground);
-      }
-
-      .stop {
-        color: var(--vscode-foreground);
-      }
-    `,
-  ];
+  static override styles = [sharedStyles, attachmentStyles, composerStyles];
 }
 
 declare global {

@@ -4,6 +4,7 @@
  * each of them with exactly one `reply`.
  */
 
+import type { DropOffer, Mention } from '../sidecar/protocol/context-types.ts';
 import type { Region } from './picture.ts';
 import type { ChatEvent, ChatState, FixAction } from './state.ts';
 
@@ -32,6 +33,14 @@ export type PageRequest =
   | { readonly type: 'new-chat' }
   /** `place` as `placeOf` names it. */
   | { readonly type: 'detach'; readonly place: string }
+  /** What sending this question would cost comes as an event. */
+  | { readonly type: 'preview'; readonly question: string }
+  /** Mentions that fit what stands behind the @; they come as a message of their own. */
+  | { readonly type: 'complete-mention'; readonly query: string }
+  /** Sends what the mention stands for along with the question. */
+  | { readonly type: 'attach-mention'; readonly kind: AttachedMention }
+  /** Takes something away so that the question fits; a mention is taken from the text by the page itself. */
+  | { readonly type: 'drop'; readonly kind: Exclude<DropOffer['kind'], 'mention'>; readonly name: string }
   /** A picture, either of the page's own (pasted, dropped) or one that `decode` asked for by its key. */
   | { readonly type: 'attach-picture'; readonly key: string; readonly picture: DecodedPicture }
   /** A picture that `decode` asked for cannot be used. */
@@ -57,6 +66,9 @@ export type PageRequest =
   | { readonly type: 'open-link'; readonly url: string }
   | { readonly type: 'fix'; readonly action: FixAction };
 
+/** Mentions whose text the editor gives. */
+export type AttachedMention = 'selection' | 'problems' | 'terminal';
+
 export type PageMessage =
   /** The page has drawn itself and wants the state. */
   | { readonly type: 'ready' }
@@ -73,6 +85,7 @@ export type HostMessage =
   | { readonly type: 'focus' }
   /** The file of a picture, for the page to decode; it answers with `attach-picture` or `picture-refused`. */
   | { readonly type: 'decode'; readonly key: string; readonly name: string; readonly bytes: ArrayBuffer }
+  | { readonly type: 'mentions'; readonly query: string; readonly mentions: readonly Mention[] }
   | { readonly type: 'thumbnail'; readonly key: string; readonly png: ArrayBuffer }
   | {
       readonly type: 'pixels';

@@ -3,6 +3,7 @@
  * conversation while the page is hidden or reloaded, and sends it whole when the page comes back.
  */
 
+import type { CostPreview, OverLong } from '../sidecar/protocol/context-types.ts';
 import type {
   ChatProgress,
   ChatResult,
@@ -30,9 +31,11 @@ export interface Failure {
   readonly fixes: readonly FixAction[];
 }
 
-/** A selection that goes along with a question. */
+/** Text that goes along with a question. */
 export interface Attachment {
-  /** Relative to the workspace, with forward slashes. */
+  /** Absent for a selection of a file. */
+  readonly kind?: 'problems' | 'terminal';
+  /** Relative to the workspace, with forward slashes; for problems and the terminal, a name for a person. */
   readonly path: string;
   /** From 1, inclusive. */
   readonly startLine: number;
@@ -58,6 +61,8 @@ export interface ModelMessage {
   /** From a cited path as it was written to the file of the workspace that it means. */
   readonly citedPaths?: Readonly<Record<string, string>>;
   readonly speed?: AnswerSpeed;
+  /** Known where an answer was stopped: what of it and its prompt need not be read again. */
+  readonly keptTokens?: number;
 }
 
 export type Message = UserMessage | ModelMessage;
@@ -103,6 +108,10 @@ export interface ChatState {
   readonly attachments: readonly Attachment[];
   /** Pictures that go along with the next question. */
   readonly pictures: readonly Picture[];
+  /** What the question as it is typed would cost; null when nobody knows. */
+  readonly preview: CostPreview | null;
+  /** Set when the question does not fit, with what could be dropped. */
+  readonly overLong: OverLong | null;
   readonly status: Status | null;
   /** Why no model can answer now, with what to do about it. */
   readonly modelFailure: Failure | null;
@@ -120,6 +129,11 @@ export type ChatEvent =
   | { readonly type: 'failed'; readonly requestId: string; readonly failure: Failure }
   /** Ended by the person, with no word from the sidecar on what it was made of. */
   | { readonly type: 'stopped'; readonly requestId: string }
+  /** The question did not fit: it goes back to the input with all that went along. */
+  | { readonly type: 'taken-back'; readonly requestId: string; readonly overLong: OverLong }
+  | { readonly type: 'previewed'; readonly preview: CostPreview | null }
+  /** The first so many questions and answers are forgotten. */
+  | { readonly type: 'turns-dropped'; readonly turns: number }
   | { readonly type: 'cleared' }
   | { readonly type: 'attached'; readonly attachment: Attachment }
   | { readonly type: 'detached'; readonly place: string }
@@ -137,6 +151,8 @@ export const INITIAL_STATE: ChatState = {
   promptUse: null,
   attachments: [],
   pictures: [],
+  preview: null,
+  overLong: null,
   status: null,
   modelFailure: null,
   sidecar: { state: 'starting' },
@@ -152,6 +168,8 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
         progress: null,
         attachments: [],
         pictures: [],
+        preview: null,
+        overLong: null,
         messages: [...state.messages, asked(event.question, state), emptyAnswer(event.requestId)],
       };
     case 'asked-again':
@@ -177,8 +195,20 @@ export function reduce(state: ChatState, event: ChatEvent): ChatState {
       }));
     case 'stopped':
       return changeAnswer(state, event.requestId, (answer) => ({ ...answer, end: 'stopped' }));
+    case 'taken-back':
+      return takenBack(state, event.requestId, event.overLong);
+    case 'previewed':
+      return { ...state, preview: event.preview, overLong: event.preview?.overLong ?? null };
+    case 'turns-dropped':
+      return { ...state, messages: state.messages.slice(event.turns + (event.turns % 2)) };
     case 'cleared':
-      return { ...state, messages: [], progress: null, promptUse: null, attachments: [], pictures: [] };
+      return {
+        ...INITIAL_STATE,
+        status: state.status,
+        modelFailure: state.modelFailure,
+        sidecar: state.sidecar,
+        workspace: state.workspace,
+      };
     case 'attached': {
       const place = placeOf(event.attachment);
       const others = state.attachments.filter((attachment) => placeOf(attachment) !== place);
@@ -228,7 +258,8 @@ export function standingFailure(state: ChatState): Failure | null {
 }
 
 /** "src/price.ts:10-14": what an attachment is called, and what it is told apart by. */
-export function placeOf({ path, startLine, endLine }: Attachment): string {
+export function placeOf({ kind, path, startLine, endLine }: Attachment): string {
+  if (kind !== undefined) return path;
   return endLine > startLine ? `${path}:${startLine}-${endLine}` : `${path}:${startLine}`;
 }
 
@@ -298,6 +329,19 @@ function asked(text: string, { attachments, pictures }: ChatState): UserMessage 
   };
 }
 
+function takenBack(state: ChatState, requestId: string, overLong: OverLong): ChatState {
+  if (!isStreaming(state, requestId)) return state;
+  const { attachments = [], pictures = [] } = lastQuestion(state) ?? {};
+  return {
+    ...state,
+    progress: null,
+    messages: state.messages.slice(0, -2),
+    attachments: [...attachments, ...state.attachments],
+    pictures: [...pictures, ...state.pictures],
+    overLong,
+  };
+}
+
 function emptyAnswer(requestId: string): ModelMessage {
   return { role: 'model', requestId, text: '', end: 'streaming' };
 }
@@ -353,6 +397,7 @@ function answered(state: ChatState, result: ChatResult): ChatState {
     // A cancelled request may know less text than was already streamed; what a person has seen stays.
     text: result.text.length >= answer.text.length ? result.text : answer.text,
     end: ends[result.stopReason],
+    ...(result.stopReason === 'cancelled' && { keptTokens: result.keptTokens }),
     notes: result.notes,
     citedPaths: citedPaths(result),
     speed: {

@@ -78,8 +78,9 @@ function beforeProgress(sidecar: Sidecar): string {
 function reading(progress: ChatProgress, fileCount: number, fraction: number | null): string {
   const what =
     fileCount > 0 ? `Reading repository: ${counted(fileCount, 'file')}, ` : 'Reading the conversation: ';
+  const speed = progress.tokensPerSecond === undefined ? '' : `, ${count(progress.tokensPerSecond)} tokens/s`;
   const left = progress.secondsLeft === undefined ? '' : `, ${duration(progress.secondsLeft)} left`;
-  return `${what}${counted(progress.total, 'token')}${percentage(fraction)}${left}`;
+  return `${what}${counted(progress.total, 'token')}${percentage(fraction)}${speed}${left}`;
 }
 
 function percentage(fraction: number | null): string {

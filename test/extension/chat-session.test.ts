@@ -7,6 +7,8 @@ import { activity, type ChatEvent, type SavedChat } from '../../webview/state.ts
 
 const TOKEN_USE = { contextLength: 8192, repository: 0, conversation: 40, reserved: 1024 };
 
+const OVER_LONG = { needed: 9000, available: 8000, offers: [] };
+
 const PICTURE: Picture = {
   key: 'k',
   name: 'a.png',
@@ -53,6 +55,9 @@ function setting(chat: (params: ChatParams, signal: AbortSignal) => Promise<Chat
       return chat(params, signal);
     },
     images: async (pictures) => pictures.map(({ key, name }) => ({ id: `id of ${key}`, name })),
+    preview: async () => Promise.reject(new Error('nobody knows')),
+    choice: () => ({ pinned: [], dropped: [] }),
+    overLongOf: (error) => (String(error).includes('too long') ? OVER_LONG : null),
     isImageUnknown: (error) => String(error).includes('forgotten'),
     describeFailure: (error) => ({ message: String(error), fixes: ['retry'] }),
     saved: { messages: [], promptUse: null },
@@ -118,6 +123,22 @@ describe('a chat session', () => {
     await session.ask('What is this?');
     assert.equal(asked.length, 2);
     assert.equal(activity(session.state), 'error');
+  });
+
+  it('takes a question back that does not fit, and says so to whoever asked', async () => {
+    const { session } = setting(async () => {
+      throw new Error('too long');
+    });
+    await assert.rejects(session.ask('One?'), /too long/);
+    assert.deepEqual(session.state.messages, []);
+    assert.equal(session.state.overLong, OVER_LONG);
+    assert.equal(activity(session.state), 'idle');
+  });
+
+  it('says nothing of a cost that nobody knows', async () => {
+    const { session, events } = setting(async ({ requestId }) => result(requestId, 'x'));
+    await session.preview('One?');
+    assert.deepEqual(events, [{ type: 'previewed', preview: null }]);
   });
 
   it('does not read the repository of a workspace that is not trusted', async () => {

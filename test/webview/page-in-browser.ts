@@ -101,8 +101,12 @@ export class PageInBrowser {
     }, steps);
   }
 
-  /** Requests of the page since the last call, oldest first. */
+  /** Requests of the page since the last call, oldest first; but not those for the cost of a draft, which a clock sends. */
   async requests(): Promise<PageRequest[]> {
+    return (await this.allRequests()).filter(({ type }) => type !== 'preview');
+  }
+
+  async allRequests(): Promise<PageRequest[]> {
     const sent = await this.page.evaluate(() => (globalThis as unknown as PageGlobals).sentToHost.splice(0));
     return sent.flatMap((message) => (message.type === 'request' ? [message.request] : []));
   }

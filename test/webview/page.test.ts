@@ -70,6 +70,76 @@ describe('the chat page', { skip }, () => {
       ]);
     });
 
+    it('with mentions, chosen from a list by the keyboard', async () => {
+      await page.receive({ type: 'state', state: READY });
+      const input = page.get('input');
+      await input.fill('Explain ');
+      await input.pressSequentially('@ca');
+      assert.deepEqual((await page.requests()).at(-1), { type: 'complete-mention', query: 'ca' });
+      const mentions = [
+        { kind: 'file', insert: '@src/cart.ts', label: 'src/cart.ts', path: 'src/cart.ts', matches: [4, 5] },
+        { kind: 'problems', insert: '@problems', label: 'problems', matches: [] },
+      ] as const;
+      await page.receive({ type: 'mentions', query: 'c', mentions });
+      assert.equal(await page.get('mentions').count(), 0, 'late mentions of an older query');
+      await page.receive({ type: 'mentions', query: 'ca', mentions });
+      const selected = page.page.getByRole('option', { selected: true });
+      assert.equal((await selected.textContent())?.trim(), 'src/cart.ts');
+      await input.press('Enter');
+      assert.equal(await input.inputValue(), 'Explain @src/cart.ts ');
+      assert.deepEqual(await page.requests(), []);
+      await input.pressSequentially('@p');
+      await page.receive({ type: 'mentions', query: 'p', mentions });
+      await input.press('ArrowDown');
+      await input.press('Tab');
+      assert.deepEqual((await page.requests()).at(-1), { type: 'attach-mention', kind: 'problems' });
+      await input.pressSequentially('@');
+      await page.receive({ type: 'mentions', query: '', mentions });
+      await input.press('Escape');
+      assert.equal(await page.get('mentions').count(), 0);
+      assert.equal(await input.inputValue(), 'Explain @src/cart.ts @problems @');
+      await page.requests();
+      await input.fill('');
+    });
+
+    it('and says beforehand what it costs, or what could be dropped', async () => {
+      await page.receive({ type: 'state', state: READY });
+      await page.get('input').fill('Why?');
+      await page.page.waitForFunction(() =>
+        (globalThis as unknown as { sentToHost: { request?: { type: string } }[] }).sentToHost.some(
+          ({ request }) => request?.type === 'preview',
+        ),
+      );
+      assert.deepEqual(await page.allRequests(), [{ type: 'preview', question: 'Why?' }]);
+      const preview = {
+        promptTokens: 93_400,
+        contextLength: 131_072,
+        reserved: 1024,
+        cachedInMemory: 81_000,
+        cachedOnDisk: 0,
+        toRead: 12_400,
+        seconds: 35,
+        unknownMentions: [],
+        files: 412,
+      };
+      await page.receive({ type: 'event', event: { type: 'previewed', preview } });
+      const cost = ((await page.get('cost').textContent()) ?? '').trim();
+      assert.equal(cost, '12,400 tokens to read, 81,000 kept, about 0:35');
+      const offers = [
+        { kind: 'turns', name: '4', tokens: 900 },
+        { kind: 'attachment', name: 'src/a.ts:1-90', tokens: 700 },
+      ] as const;
+      const overLong = { needed: 9000, available: 8000, offers };
+      await page.receive({ type: 'event', event: { type: 'previewed', preview: { ...preview, overLong } } });
+      assert.match(
+        (await page.get('over-long').textContent()) ?? '',
+        /takes 9,000 tokens, and 8,000 are there, 1,000 too few/,
+      );
+      await page.page.getByRole('button', { name: 'Forget the first 4 turns (900 tokens)' }).click();
+      assert.deepEqual(await page.requests(), [{ type: 'drop', kind: 'turns', name: '4' }]);
+      await page.get('input').fill('');
+    });
+
     it('from an example, by a click', async () => {
       await page.receive({ type: 'state', state: READY });
       await page.get('example').first().click();

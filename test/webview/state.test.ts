@@ -88,6 +88,7 @@ describe('the chat reducer', () => {
     const answer = state.messages.at(-1);
     assert.equal(answer?.text, 'In src/a.ts');
     assert.equal(answer?.role === 'model' && answer.end, 'stopped');
+    assert.equal(answer?.role === 'model' && answer.keptTokens, 0);
   });
 
   it('ignores late messages of a request that is over', () => {
@@ -222,5 +223,42 @@ describe('a picture', () => {
     });
     assert.equal(clampRegion({ x: 38, y: 0, width: 20, height: 20 }, 40, 20), null);
     assert.equal(clampRegion({ x: 0, y: 0, width: 40, height: 20 }, 40, 20), null);
+  });
+});
+
+describe('a question that does not fit', () => {
+  const overLong = { needed: 9000, available: 8000, offers: [] };
+  const attachment = { path: 'src/a.ts', startLine: 3, endLine: 4, text: 'a\nb' };
+  const taken: ChatEvent = { type: 'taken-back', requestId: 'r1', overLong };
+
+  it('goes back with all that went along, and nothing of the conversation is lost', () => {
+    const before = stateAfter(
+      { type: 'asked', requestId: 'r0', question: 'One?' },
+      { type: 'answered', result: result('r0', 'Yes.') },
+      { type: 'attached', attachment },
+    );
+    const after = [ASKED, taken].reduce(reduce, before);
+    assert.deepEqual(after, { ...before, overLong });
+    assert.equal(isBusy(after), false);
+  });
+
+  it('is not taken back once it is over, and its warning ends with a question or a new cost', () => {
+    const stopped = stateAfter(ASKED, { type: 'stopped', requestId: 'r1' });
+    assert.equal(reduce(stopped, taken), stopped);
+    const warned = stateAfter(ASKED, taken);
+    assert.equal(reduce(warned, ASKED).overLong, null);
+    assert.equal(reduce(warned, { type: 'previewed', preview: null }).overLong, null);
+  });
+
+  it('has more room when the first turns are forgotten', () => {
+    const events: ChatEvent[] = ['a', 'b', 'c'].flatMap((requestId) => [
+      { type: 'asked', requestId, question: requestId },
+      { type: 'answered', result: result(requestId, 'x') },
+    ]);
+    const left = stateAfter(...events, { type: 'turns-dropped', turns: 4 });
+    assert.deepEqual(
+      left.messages.map(({ text }) => text),
+      ['c', 'x'],
+    );
   });
 });
