@@ -163,4 +163,73 @@ export function bitIdentityTests(subject: Subject): void {
     ];
     assertSameBits(a, b, 'ring against flat');
   });
+
+  // In one pass the engine may join a layer's two products, GELU and rounding; alone in a pass, whose products could be
+  // read afterwards, it may not.
+  test('layers give the same bits in one pass and in a pass for each operation', async () => {
+    for (const [gateType, upType] of [
+      ['Q4_0', 'Q4_0'],
+      ['Q6_K', 'Q8_0'],
+      ['Q5_1', 'Q4_K'],
+      ['Q4_0', 'F16'],
+    ] as const) {
+      const dice = new Dice(31);
+      const [width, hidden] = [256, 768];
+      const weights = {
+        gate: randomMatrix(dice, gateType, hidden, width),
+        up: randomMatrix(dice, upType, hidden, width),
+        down: randomMatrix(dice, 'Q4_0', width, hidden),
+      };
+      const norm = float32Bytes(dice.floats(width));
+      const x = dice.floats(150 * width);
+      const run = (tokens: number, eachAlone: boolean, threads: number) =>
+        onBackend(subject, threads, async (backend) => {
+          const gate = await backend.loadMatrix(weights.gate);
+          const up = await backend.loadMatrix(weights.up);
+          const down = await backend.loadMatrix(weights.down);
+          const scale = await backend.loadVector({
+            name: 'norm',
+            type: 'F32',
+            rows: 1,
+            columns: width,
+            data: norm,
+          });
+          const stream = upload(backend, x.slice(0, tokens * width), width);
+          const [normed, added] = [0, 1].map(() => backend.createActivation(tokens, width));
+          const [gated, raised] = [0, 1].map(() => backend.createActivation(tokens, hidden));
+          let pass = backend.createPass();
+          const next = async () => {
+            if (!eachAlone) return;
+            await pass.submit();
+            pass = backend.createPass();
+          };
+          for (let layer = 0; layer < 3; layer++) {
+            pass.rmsNorm(normed!, stream, scale, tokens, 1e-6);
+            await next();
+            const targets = [
+              { weight: gate, out: gated! },
+              { weight: up, out: raised! },
+            ];
+            pass.matmul(normed!, targets, tokens);
+            await next();
+            pass.geluMul(gated!, gated!, raised!, tokens);
+            await next();
+            pass.matmul(gated!, [{ weight: down, out: added! }], tokens);
+            await next();
+            pass.add(stream, added!, tokens);
+            await next();
+          }
+          if (!eachAlone) await pass.submit();
+          const results = [stream, gated!, raised!].map((activation) => [...download(backend, activation)]);
+          return Float32Array.from(results.flat());
+        });
+      for (const tokens of [1, 3, 8, 150]) {
+        const alone = await run(tokens, true, 1);
+        for (const threads of [1, 3]) {
+          const joined = await run(tokens, false, threads);
+          assertSameBits(joined, alone, `${gateType}, ${upType}, ${tokens} tokens, ${threads} threads`);
+        }
+      }
+    }
+  });
 }

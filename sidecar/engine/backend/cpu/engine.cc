@@ -204,6 +204,65 @@ void Engine::run(Program& program, const CancelFlag& cancel) {
   }
 }
 
+namespace {
+
+// Tokens [first, last) of `tokens`.
+struct RowRange {
+  int64_t tokens, first, last;
+  int64_t count() const { return last - first; }
+};
+
+// Four tokens for a worker to take at once when there are few, else sixteen: a cache line of their scales.
+int64_t rows_per_task(int64_t tokens) { return tokens <= 16 ? 4 : 16; }
+
+template <class Args>
+void run_all(const Kernel<Args>& kernel, const Args& args, float* scratch) {
+  for (int64_t task = 0; task < kernel.tasks(args); task++) kernel.run(args, task, scratch);
+}
+
+void run_rows(const KernelTable& kernels, RmsNormArgs args, RowRange range, const QuantizedActivations*&,
+              float* scratch) {
+  const int64_t rows = args.rows / range.tokens, skipped = range.first * rows * args.width;
+  args.x += skipped;
+  args.out += skipped;
+  args.rows = range.count() * rows;
+  run_all(kernels.rms_norm, args, scratch);
+}
+
+void run_rows(const KernelTable& kernels, RopeArgs args, RowRange range, const QuantizedActivations*&,
+              float* scratch) {
+  args.x += range.first * args.heads * args.head_dim;
+  args.position += range.first;
+  args.tokens = range.count();
+  run_all(kernels.rope, args, scratch);
+}
+
+void run_rows(const KernelTable& kernels, GeluMulArgs args, RowRange range, const QuantizedActivations*&,
+              float* scratch) {
+  const int64_t width = args.count / range.tokens;
+  args.gate += range.first * width;
+  args.up += range.first * width;
+  args.out += range.first * width;
+  args.count = range.count() * width;
+  run_all(kernels.gelu_mul, args, scratch);
+}
+
+void run_rows(const KernelTable& kernels, AddArgs args, RowRange range, const QuantizedActivations*&,
+              float* scratch) {
+  const int64_t width = args.count / range.tokens;
+  args.out += range.first * width;
+  args.x += range.first * width;
+  args.count = range.count() * width;
+  run_all(kernels.add, args, scratch);
+}
+
+void run_rows(const KernelTable& kernels, const QuantizeStep& step, RowRange range,
+              const QuantizedActivations*& target, float* scratch) {
+  run_all(kernels.quantize, {step.x, *target++, step.tokens, step.columns, range.first, range.last}, scratch);
+}
+
+}  // namespace
+
 void Engine::run_op(EmbedOp& op) {
   op.args.ids = op.ids.data();
   run_kernel(kernels_.embed, op.args);
@@ -223,36 +282,61 @@ void Engine::run_op(AttentionOp& op) {
   const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
   if (bytes > partials_.size()) {
     partials_ = Region(bytes, HugePages::kNo, "attention partials");
-    shared_scratch_.store(quantized_.size() + partials_.size());
+    count_shared_scratch();
   }
   op.args.partials = reinterpret_cast<float*>(partials_.data());
   run_kernel(kernels_.attention, op.args);
   if (floats > 0) run_kernel(kernels_.attention_merge, op.args);
 }
 
+void Engine::run_op(const RowsOp& op) {
+  if (op.steps.empty()) return;
+  const int64_t step = rows_per_task(op.tokens);
+  std::vector<QuantizedActivations> targets;
+  for (const RowStep& one : op.steps) {
+    const auto* rounding = std::get_if<QuantizeStep>(&one);
+    if (rounding != nullptr) {
+      targets.push_back(rounded(rounding->buffer, rounding->tokens, rounding->columns));
+    }
+  }
+  pool_.run((op.tokens + step - 1) / step, [&](int64_t task, float* scratch) {
+    const RowRange range = {op.tokens, task * step, std::min(op.tokens, (task + 1) * step)};
+    const QuantizedActivations* target = targets.data();
+    for (const RowStep& one : op.steps) {
+      if (is_cancelled()) return;
+      std::visit([&](const auto& args) { run_rows(kernels_, args, range, target, scratch); }, one);
+    }
+  });
+}
+
 void Engine::run_op(MatmulOp& op) {
   op.args.targets = op.targets.data();
-  const auto reads_int8 = [](const MatmulTarget& target) { return is_quantized(target.weight.format); };
-  if (op.args.int8 && std::any_of(op.targets.begin(), op.targets.end(), reads_int8))
-    op.args.acts = quantize(op.args);
+  if (op.args.int8) op.args.acts = rounded(op.buffer, op.args.tokens, op.args.columns);
   run_kernel(kernels_.matmul, op.args);
 }
 
-QuantizedActivations Engine::quantize(const MatmulArgs& args) {
-  const auto values = static_cast<size_t>(args.tokens * args.columns), blocks = values / kTileColumns;
+void Engine::run_op(const GatedMatmulOp& op) {
+  run_kernel(kernels_.gated_matmul, {rounded(0, op.tokens, op.columns), op.tokens, op.columns, op.gate, op.up,
+                                     rounded(1, op.tokens, op.gate.rows)});
+}
+
+QuantizedActivations Engine::rounded(int buffer, int64_t tokens, int64_t columns) {
+  Region& region = rounded_[buffer];
+  const auto values = static_cast<size_t>(tokens * columns), blocks = values / kTileColumns;
   const size_t plane = aligned(blocks * sizeof(float)), bytes = aligned(values) + 4 * plane;
-  if (bytes > quantized_.size()) {
-    quantized_ = Region(bytes, HugePages::kYes, "rounded activations");
-    shared_scratch_.store(quantized_.size() + partials_.size());
+  if (bytes > region.size()) {
+    region = Region(bytes, HugePages::kYes, "rounded activations");
+    count_shared_scratch();
   }
-  uint8_t* base = quantized_.data();
+  uint8_t* base = region.data();
   uint8_t* planes = base + aligned(values);
-  const QuantizedActivations acts = {reinterpret_cast<int8_t*>(base), reinterpret_cast<float*>(planes),
-                                     reinterpret_cast<int32_t*>(planes + plane),
-                                     reinterpret_cast<int32_t*>(planes + 2 * plane),
-                                     reinterpret_cast<float*>(planes + 3 * plane)};
-  run_kernel(kernels_.quantize, {args.x, acts, args.tokens, args.columns});
-  return acts;
+  return {reinterpret_cast<int8_t*>(base), reinterpret_cast<float*>(planes),
+          reinterpret_cast<int32_t*>(planes + plane), reinterpret_cast<int32_t*>(planes + 2 * plane),
+          reinterpret_cast<float*>(planes + 3 * plane)};
+}
+
+void Engine::count_shared_scratch() {
+  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size());
 }
 
 }  // namespace gs

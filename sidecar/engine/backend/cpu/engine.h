@@ -75,14 +75,13 @@ class Engine {
   void run_kernel(const Kernel<Args>& kernel, const Args& args);
   bool is_cancelled() const;
   void run_op(EmbedOp& op);
-  void run_op(const RmsNormArgs& args) { run_kernel(kernels_.rms_norm, args); }
+  void run_op(const RowsOp& op);
   void run_op(MatmulOp& op);
-  void run_op(const RopeArgs& args) { run_kernel(kernels_.rope, args); }
+  void run_op(const GatedMatmulOp& op);
   void run_op(KvWriteOp& op);
   void run_op(AttentionOp& op);
-  void run_op(const GeluMulArgs& args) { run_kernel(kernels_.gelu_mul, args); }
-  void run_op(const AddArgs& args) { run_kernel(kernels_.add, args); }
-  QuantizedActivations quantize(const MatmulArgs& args);
+  // One of the two buffers of rounded activations, laid out for that many; grows with the need.
+  QuantizedActivations rounded(int buffer, int64_t tokens, int64_t columns);
 
   const Isa& isa_;
   const KernelTable& kernels_;
@@ -92,8 +91,9 @@ class Engine {
   Objects objects_;
 
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
-  Region quantized_, partials_;
+  Region rounded_[2], partials_;
   std::atomic<size_t> shared_scratch_{0};
+  void count_shared_scratch();
   // Of the pass in progress, else null. Written by the dispatcher between regions, read by all workers.
   const std::atomic<bool>* cancel_ = nullptr;
 

@@ -1,7 +1,12 @@
 #include "program.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
+
+#include "fuse.h"
+#include "kernels/matrix_format.h"
 
 namespace gs {
 namespace {
@@ -87,6 +92,18 @@ class Decoder {
     }
   }
 
+  // Appends to the operation before, if that is of this kind and of as many tokens.
+  void rows(RowStep step, int64_t count) {
+    if (!program_.ops.empty()) {
+      auto* last = std::get_if<RowsOp>(&program_.ops.back());
+      if (last != nullptr && last->tokens == count) {
+        last->steps.push_back(step);
+        return;
+      }
+    }
+    program_.ops.emplace_back(RowsOp{{step}, count});
+  }
+
   void embed() {
     const ActivationObject& out = activation();
     const MatrixObject& table = object(objects_.matrices);
@@ -108,8 +125,7 @@ class Decoder {
     const float eps = finite();
     require(x.width == heads * weight.length && out.width == x.width && count <= out.tokens,
             "rmsNorm: widths do not agree");
-    program_.ops.emplace_back(
-        RmsNormArgs{x.data(), weight.data(), out.data(), count * heads, weight.length, eps});
+    rows(RmsNormArgs{x.data(), weight.data(), out.data(), count * heads, weight.length, eps}, count);
   }
 
   void matmul() {
@@ -125,6 +141,12 @@ class Decoder {
       op.targets.push_back({weight.packed(), out.data()});
     }
     op.args = {x.data() + first * x.width, {}, int8_, count, x.width, nullptr, targets};
+    const auto reads_int8 = [](const MatmulTarget& target) { return is_quantized(target.weight.format); };
+    if (int8_ && std::any_of(op.targets.begin(), op.targets.end(), reads_int8)) {
+      // Rows of another offset than the operations before it: not theirs to continue.
+      if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
+      rows(QuantizeStep{op.args.x, count, x.width, 0}, count);
+    }
     program_.ops.emplace_back(std::move(op));
   }
 
@@ -146,7 +168,7 @@ class Decoder {
       frequencies = std::make_shared<const std::vector<float>>(std::move(values));
     }
     program_.kept.push_back(frequencies);
-    program_.ops.emplace_back(RopeArgs{x.data(), count, heads, head_dim, position, frequencies->data()});
+    rows(RopeArgs{x.data(), count, heads, head_dim, position, frequencies->data()}, count);
   }
 
   KvArgs kv(int64_t layer, const KvArenaObject& arena) {
@@ -218,7 +240,7 @@ class Decoder {
     const int64_t count = tokens(gate);
     require(count <= up.tokens && count <= out.tokens && up.width == gate.width && out.width == gate.width,
             "geluMul: shapes do not agree");
-    program_.ops.emplace_back(GeluMulArgs{gate.data(), up.data(), out.data(), count * gate.width});
+    rows(GeluMulArgs{gate.data(), up.data(), out.data(), count * gate.width}, count);
   }
 
   void add() {
@@ -226,7 +248,7 @@ class Decoder {
     const ActivationObject& x = activation();
     const int64_t count = tokens(x);
     require(count <= out.tokens && out.width == x.width, "add: shapes do not agree");
-    program_.ops.emplace_back(AddArgs{out.data(), x.data(), count * x.width});
+    rows(AddArgs{out.data(), x.data(), count * x.width}, count);
   }
 
   const double* next_;
@@ -239,7 +261,9 @@ class Decoder {
 }  // namespace
 
 Program decode_program(const double* words, size_t count, Objects& objects, bool int8) {
-  return Decoder(words, count, objects, int8).run();
+  Program program = Decoder(words, count, objects, int8).run();
+  fuse_gated_products(program);
+  return program;
 }
 
 }  // namespace gs

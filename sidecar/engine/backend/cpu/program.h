@@ -24,9 +24,31 @@ struct Objects {
   std::map<std::tuple<int64_t, double, double>, std::shared_ptr<const std::vector<float>>> frequencies;
 };
 
+// Rounds the input of a product into one of the engine's two buffers.
+struct QuantizeStep {
+  const float* x;
+  int64_t tokens, columns;
+  int buffer;
+};
+
+// Operations that compute each token's row from the same token's rows alone, to be run one after another for
+// a few tokens at a time, while the rows are in the nearest cache.
+using RowStep = std::variant<RmsNormArgs, RopeArgs, GeluMulArgs, AddArgs, QuantizeStep>;
+struct RowsOp {
+  std::vector<RowStep> steps;
+  int64_t tokens;
+};
+
 struct MatmulOp {
   MatmulArgs args;
   std::vector<MatmulTarget> targets;
+  int buffer = 0;  // of the rounded input
+};
+
+// GatedMatmulArgs without the buffers: reads buffer 0, writes buffer 1.
+struct GatedMatmulOp {
+  PackedMatrix gate, up;
+  int64_t tokens, columns;
 };
 
 struct EmbedOp {
@@ -45,8 +67,7 @@ struct AttentionOp {
   std::vector<int32_t> page_table;
 };
 
-using Op =
-    std::variant<EmbedOp, RmsNormArgs, MatmulOp, RopeArgs, KvWriteOp, AttentionOp, GeluMulArgs, AddArgs>;
+using Op = std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp>;
 
 // Pointers inside `ops` point into objects that `kept` keeps alive, and into the ops' own vectors: the vector
 // of ops is filled before any pointer is taken by the runner, which calls bind on each.

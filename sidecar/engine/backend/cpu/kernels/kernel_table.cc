@@ -21,6 +21,7 @@ const KernelTable& kernel_table() {
       {add_tasks, add},
       {quantize_tasks, quantize},
       {matmul_tasks, matmul},
+      {gated_matmul_tasks, gated_matmul},
       {embed_tasks, embed},
   };
   return kTable;

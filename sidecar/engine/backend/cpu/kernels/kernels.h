@@ -105,10 +105,12 @@ struct QuantizedActivations {
   float* scaled_sum;
 };
 
+// Rounds tokens [first, last) of `tokens`, on which the layout depends.
 struct QuantizeArgs {
   const float* x;  // [tokens][columns]
   QuantizedActivations out;
   int64_t tokens, columns;
+  int64_t first, last;
 };
 
 struct MatmulTarget {
@@ -123,6 +125,16 @@ struct MatmulArgs {
   int64_t tokens, columns;
   const MatmulTarget* targets;
   int64_t target_count;
+};
+
+// gelu_tanh(G x) * (U x), rounded to int8 for the product that reads it: what geluMul and quantize would make
+// of the two products, without their ever being written. Both matrices are quantised and `rows` a multiple
+// of 32.
+struct GatedMatmulArgs {
+  QuantizedActivations acts;
+  int64_t tokens, columns;
+  PackedMatrix gate, up;
+  QuantizedActivations out;  // of `gate.rows` columns
 };
 
 struct EmbedArgs {
@@ -159,6 +171,7 @@ struct KernelTable {
   Kernel<AddArgs> add;
   Kernel<QuantizeArgs> quantize;
   Kernel<MatmulArgs> matmul;
+  Kernel<GatedMatmulArgs> gated_matmul;
   Kernel<EmbedArgs> embed;
 };
 
@@ -178,6 +191,7 @@ GS_DECLARE_KERNEL(gelu_mul, GeluMulArgs);
 GS_DECLARE_KERNEL(add, AddArgs);
 GS_DECLARE_KERNEL(quantize, QuantizeArgs);
 GS_DECLARE_KERNEL(matmul, MatmulArgs);
+GS_DECLARE_KERNEL(gated_matmul, GatedMatmulArgs);
 GS_DECLARE_KERNEL(embed, EmbedArgs);
 #undef GS_DECLARE_KERNEL
 }  // namespace GS_ISA

@@ -3,7 +3,9 @@
 #include <cstdint>
 
 #include "float_strip.h"
+#include "gelu.h"
 #include "int8_block.h"
+#include "quantize_block.h"
 
 #if defined(__AVX512VNNI__)
 #include "int8_avx512.h"
@@ -23,6 +25,7 @@ namespace {
 // Panels in one call of a product, and so the width of a strip of results in scratch.
 constexpr int kMaxStrip = kStripPanels > kFloatPanels ? kStripPanels : kFloatPanels;
 constexpr int64_t kOutFloats = int64_t{kMaxStrip} * kTokenBlock * kPanelRows;
+static_assert(kTileColumns % kPanelRows == 0 && (kTileColumns / kPanelRows) % kStripPanels == 0);
 static_assert((kOutFloats + kFloatPanels * kFloatColumns * kPanelRows) * sizeof(float) <= kScratchBytes);
 
 // Weights read by one task at least: long enough for the prefetchers and to dwarf the hand-over (some 50 ns),
@@ -114,7 +117,74 @@ void store_strip(const float* strip, int64_t first_panel, int count, int64_t tok
   }
 }
 
+TokenBlock token_block(const QuantizedActivations& acts, int64_t columns, int64_t first_token,
+                       int64_t tokens) {
+  const int64_t tiles = columns / kTileColumns, offset = first_token * tiles;
+  return {acts.q + offset * kTileColumns,
+          acts.scale + offset,
+          acts.sum + offset,
+          acts.first_sum + offset,
+          acts.scaled_sum + offset,
+          tokens,
+          tiles};
+}
+
+// The gated product: panels of both matrices whose rows make one block of 32 rounded values.
+constexpr int kBlockPanels = kTileColumns / kPanelRows;
+
+int64_t gated_blocks_per_task(const GatedMatmulArgs& args) {
+  if (args.tokens > 8) return 1;
+  const int64_t bytes = kBlockPanels * (panel_bytes(args.gate.format, args.columns) +
+                                        panel_bytes(args.up.format, args.columns));
+  return bytes < kTaskBytes ? kTaskBytes / bytes : 1;
+}
+
+void block_of_rows(const PackedMatrix& weight, const TokenBlock& tokens, int64_t first_panel, float* out) {
+  const int64_t bytes = panel_bytes(weight.format, weight.columns);
+  for (int p = 0; p < kBlockPanels; p += kStripPanels) {
+    const uint8_t* panels[kStripPanels];
+    for (int i = 0; i < kStripPanels; i++) panels[i] = weight.panels + (first_panel + p + i) * bytes;
+    int8_strip_of(weight.format)(panels, kStripPanels, tokens, out + p * tokens.tokens * kPanelRows);
+  }
+}
+
+// One block of 32 values of every token, from [2 panels][token][16 rows] of both products.
+void round_gated(const float* gate, const float* up, int64_t tokens, const QuantizedActivations& out,
+                 int64_t index) {
+  for (int64_t t = 0; t < tokens; t++) {
+    float values[kTileColumns];
+    for (int p = 0; p < kBlockPanels; p++) {
+      const int64_t at = (p * tokens + t) * kPanelRows;
+      for (int i = 0; i < kPanelRows; i += kLanes) {
+        store(values + p * kPanelRows + i, gelu_tanh(load(gate + at + i)) * load(up + at + i));
+      }
+    }
+    quantize_block(values, out, index + t);
+  }
+}
+
 }  // namespace
+
+int64_t gated_matmul_tasks(const GatedMatmulArgs& args) {
+  const int64_t blocks = args.gate.rows / kTileColumns, step = gated_blocks_per_task(args);
+  return (args.tokens + kTokenBlock - 1) / kTokenBlock * ((blocks + step - 1) / step);
+}
+
+void gated_matmul(const GatedMatmulArgs& args, int64_t task, float* scratch) {
+  const int64_t blocks = args.gate.rows / kTileColumns, step = gated_blocks_per_task(args);
+  const int64_t pieces = (blocks + step - 1) / step;
+  const int64_t first_token = task / pieces * kTokenBlock, first = task % pieces * step;
+  const int64_t tokens = args.tokens - first_token < kTokenBlock ? args.tokens - first_token : kTokenBlock;
+  const int64_t end = first + step < blocks ? first + step : blocks;
+  const TokenBlock block = token_block(args.acts, args.columns, first_token, tokens);
+  float* gate = scratch;
+  float* up = scratch + kBlockPanels * kTokenBlock * kPanelRows;
+  for (int64_t i = first; i < end; i++) {
+    block_of_rows(args.gate, block, i * kBlockPanels, gate);
+    block_of_rows(args.up, block, i * kBlockPanels, up);
+    round_gated(gate, up, tokens, args.out, first_token * blocks + i * tokens);
+  }
+}
 
 int64_t matmul_tasks(const MatmulArgs& args) {
   return (args.tokens + kTokenBlock - 1) / kTokenBlock * block_tasks(args);
@@ -130,14 +200,7 @@ void matmul(const MatmulArgs& args, int64_t task, float* scratch) {
 
   const PackedMatrix& weight = target->weight;
   const int64_t tokens = args.tokens - first_token < kTokenBlock ? args.tokens - first_token : kTokenBlock;
-  const int64_t tiles = args.columns / kTileColumns, offset = first_token * tiles;
-  const TokenBlock block = {args.acts.q + offset * kTileColumns,
-                            args.acts.scale + offset,
-                            args.acts.sum + offset,
-                            args.acts.first_sum + offset,
-                            args.acts.scaled_sum + offset,
-                            tokens,
-                            tiles};
+  const TokenBlock block = token_block(args.acts, args.columns, first_token, tokens);
   const Int8Strip int8 = args.int8 ? int8_strip_of(weight.format) : nullptr;
   const int64_t bytes = panel_bytes(weight.format, args.columns), step = panels_per_task(args, weight);
   const int64_t end =

@@ -1,0 +1,145 @@
+#include "fuse.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "kernels/matrix_format.h"
+
+namespace gs {
+namespace {
+
+// A stretch of an activation, from its first row.
+struct Stretch {
+  const float* begin;
+  int64_t count;
+
+  bool meets(const float* other, int64_t length) const {
+    const auto a = reinterpret_cast<uintptr_t>(begin), b = reinterpret_cast<uintptr_t>(other);
+    return a < b + static_cast<size_t>(length) * sizeof(float) &&
+           b < a + static_cast<size_t>(count) * sizeof(float);
+  }
+};
+
+enum class Use { kNone, kReads, kOverwrites };
+
+// What an operation does with a stretch. Whatever is not a product that writes all of it counts as reading.
+struct UseOf {
+  Stretch stretch;
+
+  Use any(std::initializer_list<std::pair<const float*, int64_t>> touched) const {
+    for (const auto& [data, count] : touched) {
+      if (stretch.meets(data, count)) return Use::kReads;
+    }
+    return Use::kNone;
+  }
+
+  Use operator()(const MatmulOp& op) const {
+    if (any({{op.args.x, op.args.tokens * op.args.columns}}) == Use::kReads) return Use::kReads;
+    Use use = Use::kNone;
+    for (const MatmulTarget& target : op.targets) {
+      const int64_t written = op.args.tokens * target.weight.rows;
+      if (target.out == stretch.begin && written >= stretch.count) {
+        use = Use::kOverwrites;
+      } else if (stretch.meets(target.out, written)) {
+        return Use::kReads;
+      }
+    }
+    return use;
+  }
+  Use operator()(const RowsOp& op) const {
+    for (const RowStep& step : op.steps) {
+      if (std::visit(*this, step) != Use::kNone) return Use::kReads;
+    }
+    return Use::kNone;
+  }
+  // Touches rounded activations only, and products that are as dead as the stretch asked about.
+  Use operator()(const GatedMatmulOp&) const { return Use::kNone; }
+  Use operator()(const EmbedOp& op) const {
+    return any({{op.args.out, op.args.tokens * op.args.table.columns}});
+  }
+  Use operator()(const KvWriteOp& op) const {
+    const int64_t count = op.args.tokens * op.args.kv.kv_heads * op.args.kv.head_dim;
+    return any({{op.args.k, count}, {op.args.v, count}});
+  }
+  Use operator()(const AttentionOp& op) const {
+    const int64_t count = op.args.tokens * op.args.heads * op.args.kv.head_dim;
+    return any({{op.args.q, count}, {op.args.out, count}});
+  }
+  Use operator()(const RmsNormArgs& args) const {
+    const int64_t count = args.rows * args.width;
+    return any({{args.x, count}, {args.out, count}});
+  }
+  Use operator()(const RopeArgs& args) const {
+    return any({{args.x, args.tokens * args.heads * args.head_dim}});
+  }
+  Use operator()(const GeluMulArgs& args) const {
+    return any({{args.gate, args.count}, {args.up, args.count}, {args.out, args.count}});
+  }
+  Use operator()(const AddArgs& args) const { return any({{args.out, args.count}, {args.x, args.count}}); }
+  Use operator()(const QuantizeStep& step) const { return any({{step.x, step.tokens * step.columns}}); }
+};
+
+bool overwritten_unread(const std::vector<Op>& ops, size_t from, Stretch stretch) {
+  for (size_t i = from; i < ops.size(); i++) {
+    const Use use = std::visit(UseOf{stretch}, ops[i]);
+    if (use != Use::kNone) return use == Use::kOverwrites;
+  }
+  return false;
+}
+
+bool all_quantized(const MatmulOp& op) {
+  for (const MatmulTarget& target : op.targets) {
+    if (!is_quantized(target.weight.format)) return false;
+  }
+  return op.args.int8;
+}
+
+// ops[i]: gate and up; ops[i + 1]: geluMul and its rounding; ops[i + 2]: the product that reads it.
+bool is_gated_product(const std::vector<Op>& ops, size_t i) {
+  const auto* products = std::get_if<MatmulOp>(&ops[i]);
+  const auto* rows = std::get_if<RowsOp>(&ops[i + 1]);
+  const auto* down = std::get_if<MatmulOp>(&ops[i + 2]);
+  if (products == nullptr || rows == nullptr || down == nullptr || products->targets.size() != 2 ||
+      rows->steps.size() != 2 || !all_quantized(*products) || !all_quantized(*down)) {
+    return false;
+  }
+  const auto* gelu = std::get_if<GeluMulArgs>(&rows->steps[0]);
+  const auto* rounding = std::get_if<QuantizeStep>(&rows->steps[1]);
+  if (gelu == nullptr || rounding == nullptr) return false;
+  const MatmulTarget &gate = products->targets[0], &up = products->targets[1];
+  const int64_t tokens = products->args.tokens, count = tokens * gate.weight.rows;
+  return gate.weight.rows == up.weight.rows && gelu->gate == gate.out && gelu->up == up.out &&
+         gelu->out == gate.out && gelu->count == count && rounding->x == gate.out &&
+         rounding->tokens == tokens && rounding->columns == gate.weight.rows && down->args.x == gate.out &&
+         gate.out != up.out && overwritten_unread(ops, i + 3, {gate.out, count}) &&
+         overwritten_unread(ops, i + 3, {up.out, count});
+}
+
+}  // namespace
+
+void fuse_gated_products(Program& program) {
+  std::vector<Op> fused;
+  fused.reserve(program.ops.size());
+  // Whether a product may stay unwritten is asked of the operations as they were recorded.
+  std::vector<bool> gated(program.ops.size());
+  for (size_t i = 0; i + 2 < program.ops.size(); i++) gated[i] = is_gated_product(program.ops, i);
+  for (size_t i = 0; i < program.ops.size(); i++) {
+    if (!gated[i]) {
+      fused.push_back(std::move(program.ops[i]));
+      continue;
+    }
+    const auto& products = std::get<MatmulOp>(program.ops[i]);
+    fused.emplace_back(GatedMatmulOp{products.targets[0].weight, products.targets[1].weight,
+                                     products.args.tokens, products.args.columns});
+    i += 2;
+    std::get<MatmulOp>(program.ops[i]).buffer = 1;
+    fused.push_back(std::move(program.ops[i]));
+  }
+  program.ops = std::move(fused);
+}
+
+}  // namespace gs
