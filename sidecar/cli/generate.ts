@@ -1,7 +1,8 @@
 /** `generate`: plain generation from a prompt, streaming. */
 import { readFileSync } from 'node:fs';
+import type { ReadReason } from '../chat/chat-engine.ts';
 import { readReason } from '../chat/gemma.ts';
-import type { GenerateEvent, Sampling } from '../engine/engine.ts';
+import type { Engine, GenerateEvent, Sampling } from '../engine/engine.ts';
 import { StopStrings } from '../engine/sampler/stop-strings.ts';
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { chatPrompt } from '../prompt/chat-prompt.ts';
@@ -14,11 +15,12 @@ export const command: Command = {
   name: 'generate',
   summary: 'Goes on from a prompt; --raw applies no chat template',
   usage:
-    '(--prompt S | --prompt-file F) [--max-tokens N] [--temperature T] [--top-k N] [--top-p P] [--min-p P] ' +
+    '(--prompt S | --prompt-file F | --prompts-file F.jsonl) [--max-tokens N] [--temperature T] [--top-k N] [--top-p P] [--min-p P] ' +
     '[--repetition-penalty R] [--seed S] [--stop TEXT]... [--raw]',
   options: {
     prompt: { type: 'string' },
     'prompt-file': { type: 'string' },
+    'prompts-file': { type: 'string' },
     'max-tokens': { type: 'string' },
     temperature: { type: 'string' },
     'top-k': { type: 'string' },
@@ -30,58 +32,129 @@ export const command: Command = {
     raw: { type: 'boolean' },
   },
   async run(context) {
-    const { values, signal } = context;
-    const prompt = readPrompt(context);
-    const maxTokens = integerOption(values, 'max-tokens', { least: 1 }) ?? DEFAULT_MAX_TOKENS;
-    const sampling = readSampling(values);
-    const stops = new StopStrings(textList(values, 'stop'));
+    const { values } = context;
+    const prompts = readPrompts(context);
+    const many = textOption(values, 'prompts-file') !== undefined;
+    const options: GenerateOptions = {
+      maxTokens: integerOption(values, 'max-tokens', { least: 1 }) ?? DEFAULT_MAX_TOKENS,
+      sampling: readSampling(values),
+      stop: textList(values, 'stop'),
+      raw: flag(values, 'raw'),
+    };
     const engine = await context.loadEngine();
     try {
-      const { tokenizer } = engine;
-      const promptIds = encodePrompt(tokenizer, prompt, flag(values, 'raw'));
-      const { eos, endOfTurn } = tokenizer.special;
-      const decoder = tokenizer.decoder();
-      const ids: number[] = [];
-      let text = '';
-      const emit = (piece: string) => {
-        text += piece;
-        context.print(piece);
-      };
-      let stopped = false;
-      let end: Extract<GenerateEvent, { kind: 'end' }> | null = null;
-      for await (const event of engine.generate(promptIds, {
-        maxTokens,
-        sampling,
-        stopIds: [eos, endOfTurn],
-        signal,
-      })) {
-        if (event.kind === 'end') end = event;
-        if (event.kind === 'end' && event.reason === 'cancelled') throw new Error('Interrupted.');
-        if (event.kind !== 'token') continue;
-        ids.push(event.id);
-        const certain = stops.push(decoder.push(event.id));
-        emit(certain.text);
-        stopped = certain.stopped;
-        if (stopped) break;
+      const results: Generated[] = [];
+      for (const prompt of prompts) {
+        const result = await generate(engine, prompt, options, context.signal, (text) => {
+          if (!many) context.print(text);
+        });
+        results.push(result);
+        context.print(many ? `${JSON.stringify(result.text)}\n` : '\n');
       }
-      if (!stopped) emit(stops.push(decoder.end()).text + stops.end());
-      context.print('\n');
-      context.result({
-        ids,
-        text,
-        prompt_tokens: promptIds.length,
-        ...(end && {
-          cached_tokens: end.cachedTokens,
-          disk_tokens: end.diskTokens,
-          read_tokens: end.promptTokens - end.cachedTokens,
-          miss: readReason(tokenizer, end.miss),
-        }),
-      });
+      context.result(many ? { results } : withoutReason(results[0]!));
     } finally {
       await engine.dispose();
     }
   },
 };
+
+interface GenerateOptions {
+  readonly maxTokens: number;
+  readonly sampling: Partial<Sampling>;
+  readonly stop: readonly string[];
+  readonly raw: boolean;
+}
+
+interface Generated {
+  readonly ids: readonly number[];
+  readonly text: string;
+  readonly prompt_tokens: number;
+  /** `stop`: the model or a stop text ended it; `length`: it was cut. */
+  readonly reason: 'stop' | 'length';
+  readonly cached_tokens?: number;
+  readonly disk_tokens?: number;
+  readonly read_tokens?: number;
+  readonly miss?: ReadReason | null;
+}
+
+function withoutReason({ reason: _, ...result }: Generated): Omit<Generated, 'reason'> {
+  return result;
+}
+
+async function generate(
+  engine: Engine,
+  prompt: string,
+  { maxTokens, sampling, stop, raw }: GenerateOptions,
+  signal: AbortSignal,
+  emit: (text: string) => void,
+): Promise<Generated> {
+  const stops = new StopStrings(stop);
+  const { tokenizer } = engine;
+  const promptIds = encodePrompt(tokenizer, prompt, raw);
+  const { eos, endOfTurn } = tokenizer.special;
+  const decoder = tokenizer.decoder();
+  const ids: number[] = [];
+  let text = '';
+  const add = (piece: string) => {
+    text += piece;
+    emit(piece);
+  };
+  let stopped = false;
+  let end: Extract<GenerateEvent, { kind: 'end' }> | null = null;
+  for await (const event of engine.generate(promptIds, {
+    maxTokens,
+    sampling,
+    stopIds: [eos, endOfTurn],
+    signal,
+  })) {
+    if (event.kind === 'end' && event.reason === 'cancelled') throw new Error('Interrupted.');
+    if (event.kind === 'end') end = event;
+    if (event.kind !== 'token') continue;
+    ids.push(event.id);
+    const certain = stops.push(decoder.push(event.id));
+    add(certain.text);
+    stopped = certain.stopped;
+    if (stopped) break;
+  }
+  if (!stopped) add(stops.push(decoder.end()).text + stops.end());
+  return {
+    ids,
+    text,
+    prompt_tokens: promptIds.length,
+    reason: stopped || end?.reason === 'stop' ? 'stop' : 'length',
+    ...(end && {
+      cached_tokens: end.cachedTokens,
+      disk_tokens: end.diskTokens,
+      read_tokens: end.promptTokens - end.cachedTokens,
+      miss: readReason(tokenizer, end.miss),
+    }),
+  };
+}
+
+/** The one prompt, or one for each line of a JSON-lines file. */
+function readPrompts(context: CliContext): readonly string[] {
+  const file = textOption(context.values, 'prompts-file');
+  if (file === undefined) return [readPrompt(context)];
+  const single = ['prompt', 'prompt-file'].find((name) => context.values[name] !== undefined);
+  if (single) throw new UsageError(`--prompts-file and --${single} exclude each other`);
+  const lines = readFileSync(file, 'utf8').split('\n');
+  return lines.flatMap((line, index) => {
+    if (line.trim() === '') return [];
+    const prompt: unknown = parsed(line);
+    if (typeof prompt === 'string') return [prompt];
+    throw new UsageError(
+      `${file}:${index + 1} is not a JSON string; write one prompt in quotes on every line`,
+    );
+  });
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
 
 function readPrompt({ values, positionals }: CliContext): string {
   const [unexpected] = positionals;

@@ -43,6 +43,29 @@ test('generate repeats with a seed and has exactly its fields', () => {
   assert.deepEqual(json(args), first);
 });
 
+test('generate answers every prompt of a file as it answers each alone, and says how it ended', () => {
+  const file = path.join(folder, 'prompts.jsonl');
+  const prompts = ['get the', '<bos>x'];
+  writeFileSync(file, `${prompts.map((prompt) => JSON.stringify(prompt)).join('\n')}\n`);
+  const options = ['--max-tokens', '5', '--temperature', '0', '--raw'];
+  const { results } = json(['generate', '--prompts-file', file, ...options]) as {
+    results: { ids: number[]; reason: string }[];
+  };
+  const alone = prompts.map(
+    (prompt) => json(['generate', '--prompt', prompt, ...options]) as { ids: number[] },
+  );
+  assert.deepEqual(
+    results.map(({ ids }) => ids),
+    alone.map(({ ids }) => ids),
+  );
+  assert.deepEqual(
+    results.map(({ ids, reason }) => reason === (ids.length < 5 ? 'stop' : 'length')),
+    [true, true],
+  );
+  writeFileSync(file, '"a"\nb\n');
+  assert.match(call(['generate', '--prompts-file', file]).stderr, /prompts\.jsonl:2 is not a JSON string/);
+});
+
 test('perplexity of a random model is near its vocabulary', () => {
   const file = path.join(folder, 'text.txt');
   writeFileSync(file, 'the function returns '.repeat(100));

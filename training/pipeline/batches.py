@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import tasks
+from pipeline import repository, tasks
 from pipeline.pictures import picture_example
-from pipeline.symbols import outline
 from pipeline.tokenizer import CONTROL, Tokenizer
 
 BOS = 2
@@ -46,7 +45,7 @@ class Corpus:
         self.packages = [sorted(documents, key=lambda d: d.path) for _, documents in sorted(groups.items())]
         self.weights = [sum(LANGUAGE_SHARE[d.language] * len(d.text) for d in documents) ** 0.5 for documents in self.packages]
         names = random.Random(0).sample([d for documents in self.packages for d in documents], min(400, sum(map(len, self.packages))))
-        self.names = sorted({s.name for d in names for s in outline(d.language, d.text).symbols})
+        self.names = sorted({s.name for d in names for s in d.outline.symbols})
 
     def draw(self, rng: random.Random) -> list[tasks.Document]:
         return rng.choices(self.packages, self.weights)[0]
@@ -57,10 +56,10 @@ def example(corpus: Corpus, stage: Stage, rng: random.Random) -> list[tasks.Span
     documents = corpus.draw(rng)
     characters = rng.randint(*stage.characters)
     form = rng.random()
-    if form < 0.01:
+    if form < 0.015:
         return tasks.small_talk(rng)
     if form < stage.chat:
-        return tasks.chat(documents, corpus.names, characters, rng.randint(*stage.turns), rng)
+        return repository.chat(documents, corpus.names, characters, rng.randint(*stage.turns), rng)
     document = rng.choice(documents)
     if form < stage.chat + stage.middle:
         return tasks.fill_in_middle(document, documents, characters, rng)
@@ -108,6 +107,8 @@ def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: i
             ids, loss = encode(tokenizer, spans)
             if len(spans) == 1:  # plain text may be cut
                 ids, loss = ids[:stage.length], loss[:stage.length]
+            if len(ids) > stage.length:
+                continue
         row = min((r for r in range(stage.rows) if used[r] + len(ids) <= stage.length), key=lambda r: -used[r], default=None)
         if row is None:
             misses += 1

@@ -1,203 +1,192 @@
-"""Measure an exported GGUF on held-out packages and write models/evaluation.json.
+"""Measure a shipped GGUF on held-out packages with the product's own command line and write models/evaluation.json.
 
-Run from training/:  python -m pipeline.evaluate
-The weights are read back from the file (dequantised), so the figures are those of the shipped model. A greedy answer is
-exactly right if and only if every token of the expected answer is the most likely one after the tokens before it, so one
-forward pass scores one answer.
+Run from training/:  python -m pipeline.evaluate --parent ../models/parent.safetensors
+Answers are generated greedily by `sidecar/main.ts generate`, perplexity is that of `sidecar/main.ts perplexity`; JAX is not involved.
 """
 
 import argparse
 import json
-import math
 import random
-from collections import Counter, defaultdict
-from dataclasses import replace
-from functools import partial
+import re
+import subprocess
+import tempfile
+from collections import defaultdict
 from pathlib import Path
 
-import gguf
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from pipeline import model, prompt_form, tasks
-from pipeline.batches import Corpus, encode
-from pipeline.export import OUT
-from pipeline.model import Config, Params
-from pipeline.ngram import Trigram
+from pipeline import prompt_form, repository, tasks
+from pipeline.batches import Corpus
+from pipeline.export import OUT, read_params, write_gguf
+from pipeline.model import Config
+from pipeline.ngram import CopyingNgram
+from pipeline.repository import Asked
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-LENGTH = 1024
-LENGTHS = (256, 512, 1024, 2048)
+MAIN = ROOT.parent / "sidecar" / "main.ts"
 CONTEXTS = {"short": (250, 850), "medium": (850, 1900), "long": (1900, 3800)}
+KINDS = ("where", "takes", "returns", "does", "imports", "list", "exports", "contents", "unknown")
+PLACE = re.compile(r"([\w@./+-]+):(\d+)")
 
 
-def read_gguf(path: Path) -> tuple[Config, Params]:
-    """Shape and dequantised parameters of a GGUF that `export` wrote."""
-    reader = gguf.GGUFReader(path)
+class Engine:
+    """The command line on one model file."""
 
-    def value(key: str) -> int:
-        return int(reader.fields[f"gemma3.{key}"].contents())
+    def __init__(self, model: Path, node: str) -> None:
+        self.model, self.node = model, node
 
-    config = Config(
-        vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data), embedding_length=value("embedding_length"), block_count=value("block_count"),
-        head_count=value("attention.head_count"), head_count_kv=value("attention.head_count_kv"), key_length=value("attention.key_length"),
-        feed_forward_length=value("feed_forward_length"), sliding_window=value("attention.sliding_window"), context_length=value("context_length"),
-    )
-    params: Params = {}
-    for tensor in reader.tensors:
-        weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        name = tensor.name.removesuffix(".weight")
-        params[name] = jnp.asarray(weights - 1.0 if name.endswith("_norm") else weights)
-    return config, params
+    def _json(self, *arguments: str) -> dict:
+        done = subprocess.run([self.node, str(MAIN), *arguments, "--model", str(self.model), "--json"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
+    def generate(self, prompts: list[str], tokens: int) -> list[dict]:
+        """Greedy results, in order: text and reason (`stop` if the model ended by itself)."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "prompts.jsonl"
+            file.write_text("".join(json.dumps(prompt.removeprefix("<bos>")) + "\n" for prompt in prompts))
+            return self._json("generate", "--prompts-file", str(file), "--raw", "--temperature", "0", "--max-tokens", str(tokens))["results"]
 
-@partial(jax.jit, static_argnums=0)
-def score(config: Config, params: Params, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For tokens [length], 0-padded: nats of each token after the first, and the most likely id there."""
-    scores = model.logits(config, params, tokens[None], (tokens[None] >= 0).astype(jnp.int32))[0, :-1]
-    nats = jax.nn.logsumexp(scores, axis=-1) - jnp.take_along_axis(scores, tokens[1:, None], axis=-1)[:, 0]
-    return nats, jnp.argmax(scores, axis=-1)
+    def perplexity(self, file: Path, context: int) -> dict:
+        return self._json("perplexity", "--file", str(file), "--ctx", str(context))
 
 
-def scored(config: Config, params: Params, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """`score` at the next compiled length; arrays of len(ids) - 1."""
-    padded = np.zeros(next(n for n in LENGTHS if n >= len(ids)), np.int32)
-    padded[:len(ids)] = ids
-    nats, best = score(config, params, jnp.asarray(padded))
-    return np.asarray(nats)[:len(ids) - 1], np.asarray(best)[:len(ids) - 1]
+def held_out_text(held_out: Corpus, characters: int) -> str:
+    """Beginnings of held-out files, in a fixed random order, up to about `characters`."""
+    documents = [d for documents in held_out.packages for d in documents if d.language != "markdown"]
+    random.Random(11).shuffle(documents)
+    parts: list[str] = []
+    while documents and sum(map(len, parts)) < characters:
+        parts.append(documents.pop().text[:3000])
+    return "\n".join(parts)
 
 
-def perplexity(config: Config, params: Params, tokenizer: Tokenizer, held_out: Corpus, train: Corpus, files: int, baseline_tokens: int) -> dict[str, object]:
-    """Perplexity per token and bits per byte on the first `LENGTH` tokens of held-out files, with two baselines on the same tokens."""
-    rng = random.Random(11)
-    documents = [d for documents in held_out.packages for d in documents]
-    learnt: list[list[int]] = []
-    seen = 0
-    while seen < baseline_tokens:
-        document = rng.choice(train.draw(rng))
-        learnt.append([tokenizer.control["<bos>"], *tokenizer.encode(document.text)])
-        seen += len(learnt[-1])
-    trigram = Trigram(tokenizer.size, learnt)
-    nats: Counter[str] = Counter()
-    tokens = size = 0
-    by_language: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for document in rng.sample(documents, min(files, len(documents))):
-        ids = [tokenizer.control["<bos>"], *tokenizer.encode(document.text)][:LENGTH]
-        part = float(scored(config, params, ids)[0].sum())
-        bytes_here = len(tokenizer.decode(ids[1:]).encode())
-        nats["model"] += part
-        nats["unigram"] += trigram.nats(ids, 1)
-        nats["trigram"] += trigram.nats(ids, 3)
-        tokens += len(ids) - 1
-        size += bytes_here
-        by_language[document.language][0] += part
-        by_language[document.language][1] += bytes_here
-    return {
-        "tokens": tokens, "bytes": size, "baseline_tokens": seen,
-        **{name: {"perplexity": round(math.exp(value / tokens), 2), "bits_per_byte": round(value / math.log(2) / size, 3)} for name, value in nats.items()},
-        "bits_per_byte_by_language": {k: round(n / math.log(2) / b, 3) for k, (n, b) in sorted(by_language.items())},
-    }
+def quantisation(engine: Engine, parent: Path, tokenizer: Path, text: str, node: str) -> dict[str, float]:
+    """Perplexity of the shipped file, of its unquantised parent, and of that parent rounded after training, on the same text."""
+    config = Config.load(parent.with_suffix(".json"))
+    params = read_params(parent)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "text.txt"
+        file.write_text(text)
+        result = {"shipped": engine.perplexity(file, 512)}
+        for title, exact in (("parent", True), ("rounded_after_training", False)):
+            write_gguf(config, params, tokenizer, folder / f"{title}.gguf", exact)
+            result[title] = Engine(folder / f"{title}.gguf", node).perplexity(file, 512)
+    figures = {title: round(row["perplexity"], 4) for title, row in result.items()}
+    increase = figures["rounded_after_training"] - figures["parent"]
+    figures["tokens"] = result["parent"]["tokens"]
+    figures["reduction_of_increase"] = round(1 - (figures["shipped"] - figures["parent"]) / increase, 3) if increase > 0 else float("nan")
+    return figures
 
 
-def kind_of(answer: str) -> str:
-    for kind, mark in (("where", " is defined in "), ("takes", " takes "), ("returns", " returns "), ("imports", " is imported in "), ("unknown", "I cannot find "),
-                       ("contents", " defines "), ("list", "- `")):
-        if mark in answer:
-            return kind
-    return "does"
+def marks(asked: Asked, result: dict) -> dict[str, bool]:
+    """What is right about one answer. `cited`: every expected place, path and line, and no other; `path`: the right paths."""
+    answer = result["text"].strip()
+    wanted, given = PLACE.findall(asked.answer), PLACE.findall(answer)
+    return {"exact": answer == asked.answer, "cited": set(given) == set(wanted), "path": {p for p, _ in given} == {p for p, _ in wanted}, "ended": result["reason"] == "stop"}
 
 
-def questions(config: Config, params: Params, tokenizer: Tokenizer, held_out: Corpus, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Share of first-turn answers that are exactly right, and for "where" the share with the right path, by context size and kind."""
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for name, (low, high) in CONTEXTS.items():
-        rng = random.Random(f"questions {name}")
-        right: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-        for _ in range(rounds):
-            spans = tasks.chat(held_out.draw(rng), held_out.names, rng.randint(low, high), 1, rng)
-            if spans is None:
-                continue
-            answer = spans[-1][0]
-            ids, weights = encode(tokenizer, spans)
-            if len(ids) > LENGTHS[-1]:
-                continue
-            expected = [i for i, w in enumerate(weights) if w == 1.0]
-            best = scored(config, params, ids)[1]
-            correct = [best[i - 1] == ids[i] for i in expected]
-            path_end = len(tokenizer.encode_prompt(answer.rpartition(":")[0])) if ":" in answer else len(correct)
-            right[kind_of(answer)].append((all(correct), all(correct[:path_end])))
-        result[name] = {kind: {"asked": len(marks), "exact": round(float(np.mean([m[0] for m in marks])), 3), "to_path": round(float(np.mean([m[1] for m in marks])), 3)}
-                        for kind, marks in sorted(right.items())}
-    return result
+def questions(engine: Engine, held_out: Corpus, use_index: bool, each: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Shares by context size and kind, first turns."""
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for size, characters in CONTEXTS.items():
+        rng = random.Random(f"questions {size} {use_index}")
+        drawn: list[tuple[Asked, str]] = []
+        for kind in KINDS if use_index else ("where", "takes", "does", "unknown"):
+            found = 0
+            for _ in range(each * 40):
+                if found == each:
+                    break
+                held = repository.repository(held_out.draw(rng), rng.randint(*characters), rng)
+                asked = repository.drawn(held, held_out.names, 1, use_index, rng, (kind,))
+                if asked:
+                    drawn.append((asked[0], "".join(text for text, _ in repository.rendered(held, asked)[:-1])))
+                    found += 1
+        results = engine.generate([prompt for _, prompt in drawn], 120)
+        by_kind: dict[str, list[dict[str, bool]]] = defaultdict(list)
+        for (asked, _), result in zip(drawn, results, strict=True):
+            by_kind[asked.kind].append(marks(asked, result))
+        table[size] = {kind: {"asked": len(rows), **{name: round(float(np.mean([row[name] for row in rows])), 3) for name in rows[0]}} for kind, rows in by_kind.items()}
+    return table
 
 
-def middles(config: Config, params: Params, tokenizer: Tokenizer, held_out: Corpus, rounds: int) -> dict[str, dict[str, float]]:
-    """Exact match of fill-in-the-middle where the missing text lies on one line, by language."""
+def outside(engine: Engine) -> dict[str, float]:
+    """Questions that are not about code: declined, and ended by the model itself."""
+    prompts = ["<bos>" + prompt_form.user_turn(question) for question in tasks.OUT_OF_SCOPE]
+    results = engine.generate(prompts, 60)
+    return {"asked": len(results), "declined": round(float(np.mean([r["text"].strip() == tasks.DO_NOT_KNOW for r in results])), 3),
+            "ended": round(float(np.mean([r["reason"] == "stop" for r in results])), 3)}
+
+
+def middles(engine: Engine, tokenizer: Tokenizer, held_out: Corpus, train: Corpus, each: int, baseline_tokens: int) -> dict[str, dict[str, float]]:
+    """Exact match of the missing rest of a line, by language, for the model and for the n-gram and copy baseline."""
     rng = random.Random(13)
-    marks: dict[str, list[bool]] = defaultdict(list)
-    for _ in range(rounds):
-        documents = held_out.draw(rng)
-        document = rng.choice(documents)
-        spans = tasks.fill_in_middle(document, [], rng.randint(500, 1900), rng)
-        if spans is None or "\n" in spans[-1][0]:
+    learnt: list[list[int]] = []
+    while sum(map(len, learnt)) < baseline_tokens:
+        learnt.append(tokenizer.encode(rng.choice(train.draw(rng)).text))
+    baseline = CopyingNgram(learnt)
+    line_feeds = frozenset(i for i in range(tokenizer.size) if tokenizer.decode([i]).startswith("\n"))
+    drawn: list[tuple[str, str, str, str]] = []
+    count: dict[str, int] = defaultdict(int)
+    for _ in range(each * 200):
+        document = rng.choice(held_out.draw(rng))
+        if count[document.language] == each or document.language == "markdown":
             continue
-        ids, weights = encode(tokenizer, spans)
-        if len(ids) > LENGTHS[-1]:
-            continue
-        best = scored(config, params, ids)[1]
-        marks[document.language].append(all(best[i - 1] == ids[i] for i, w in enumerate(weights) if w == 1.0))
-    every = [m for row in marks.values() for m in row]
-    return {"all": {"asked": len(every), "exact": round(float(np.mean(every)), 3)},
-            **{k: {"asked": len(v), "exact": round(float(np.mean(v)), 3)} for k, v in sorted(marks.items())}}
-
-
-def greedy(config: Config, params: Params, tokenizer: Tokenizer, prompt: str, limit: int = 60) -> str:
-    """The greedy answer, by whole forward passes: slow, for samples only."""
-    ids = tokenizer.encode_prompt(prompt)
-    begin = len(ids)
-    stop = {tokenizer.control["<eos>"], tokenizer.control["<end_of_turn>"]}
-    while len(ids) < begin + limit:
-        best = int(scored(config, params, [*ids, 0])[1][-1])
-        if best in stop:
-            break
-        ids.append(best)
-    return tokenizer.decode(ids[begin:])
-
-
-def samples(config: Config, params: Params, tokenizer: Tokenizer, held_out: Corpus, count: int) -> list[dict[str, str]]:
-    rng = random.Random(17)
-    rows: list[dict[str, str]] = []
-    while len(rows) < count:
-        spans = tasks.chat(held_out.draw(rng), held_out.names, rng.randint(300, 1200), 1, rng)
+        spans = tasks.fill_in_middle(document, [], rng.randint(500, 1900), rng, one_line=True)
         if spans:
-            prompt = "".join(text for text, _ in spans[:-1])
-            question = prompt.rpartition("Question: ")[2].partition("<end_of_turn>")[0]
-            rows.append({"question": question, "expected": spans[-1][0].removesuffix("<end_of_turn>"), "answer": greedy(config, params, tokenizer, prompt)})
-    for text in ("Hello", "What can you do?"):
-        rows.append({"question": text, "expected": "", "answer": greedy(config, params, tokenizer, "<bos>" + prompt_form.user_turn(text))})
-    return rows
+            count[document.language] += 1
+            drawn.append((document.language, spans[2][0], spans[4][0], spans[6][0].removesuffix("<eos>")))
+    results = engine.generate([prompt_form.fill_in_middle([], prefix, suffix) for _, prefix, suffix, _ in drawn], 60)
+    rows: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for (language, prefix, suffix, middle), result in zip(drawn, results, strict=True):
+        copied = tokenizer.decode(baseline.line(tokenizer.encode(prefix), tokenizer.encode(suffix), line_feeds))
+        mark = (result["text"].split("\n")[0].rstrip() == middle.rstrip(), copied.rstrip() == middle.rstrip())
+        rows[language].append(mark)
+        rows["all"].append(mark)
+    return {language: {"asked": len(pairs), "exact": round(float(np.mean([a for a, _ in pairs])), 3), "baseline": round(float(np.mean([b for _, b in pairs])), 3)}
+            for language, pairs in sorted(rows.items())}
+
+
+def samples(engine: Engine, held_out: Corpus, count: int) -> list[dict[str, str]]:
+    """The first answers drawn, good or bad."""
+    rng = random.Random(17)
+    rows: list[tuple[str, str, str]] = []
+    while len(rows) < count:
+        held = repository.repository(held_out.draw(rng), rng.randint(300, 1200), rng)
+        for asked in repository.drawn(held, held_out.names, 1, True, rng):
+            rows.append((asked.question, asked.answer, "".join(text for text, _ in repository.rendered(held, [asked])[:-1])))
+    rows += [(text, "", "<bos>" + prompt_form.user_turn(text)) for text in ("Hello", "What can you do?")]
+    results = engine.generate([prompt for _, _, prompt in rows], 80)
+    return [{"question": question, "expected": expected, "answer": result["text"].strip()} for (question, expected, _), result in zip(rows, results, strict=True)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=OUT)
+    parser.add_argument("--parent", type=Path, default=OUT.with_name("parent.safetensors"))
     parser.add_argument("--tokenizer", type=Path, default=MODEL)
     parser.add_argument("--corpus", type=Path, default=ROOT / "data" / "corpus.jsonl")
     parser.add_argument("--out", type=Path, default=OUT.with_name("evaluation.json"))
+    parser.add_argument("--node", default="node")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of files and questions")
     arguments = parser.parse_args()
-    config, params = read_gguf(arguments.model)
-    config = replace(config, context_length=LENGTHS[-1])
+    engine = Engine(arguments.model, arguments.node)
     tokenizer = Tokenizer(arguments.tokenizer)
     train, held_out = Corpus(arguments.corpus, "train"), Corpus(arguments.corpus, "held-out")
-    many = lambda count: max(1, int(count * arguments.scale))  # noqa: E731
+
+    def many(count: int) -> int:
+        return max(1, int(count * arguments.scale))
+
     result = {
-        "perplexity": perplexity(config, params, tokenizer, held_out, train, many(160), many(3_000_000)),
-        "questions": questions(config, params, tokenizer, held_out, many(400)),
-        "fill_in_middle_one_line": middles(config, params, tokenizer, held_out, many(400)),
-        "samples": samples(config, params, tokenizer, held_out, many(12)),
+        "quantisation": quantisation(engine, arguments.parent, arguments.tokenizer, held_out_text(held_out, many(400_000)), arguments.node),
+        "questions": questions(engine, held_out, True, many(20)),
+        "questions_without_index": questions(engine, held_out, False, many(20)),
+        "outside": outside(engine),
+        "fill_in_middle_one_line": middles(engine, tokenizer, held_out, train, many(60), many(1_500_000)),
+        "samples": samples(engine, held_out, many(12)),
     }
     arguments.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(result, indent=1, ensure_ascii=False))

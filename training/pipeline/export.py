@@ -62,8 +62,8 @@ def write_vocabulary(writer: GGUFWriter, tokenizer: Path) -> int:
     return len(pieces)
 
 
-def write_gguf(config: Config, params: dict[str, np.ndarray], tokenizer: Path, out: Path) -> None:
-    """One GGUF with every key that Gemma 3 readers need; norms carry the 1 that training keeps apart."""
+def write_gguf(config: Config, params: dict[str, np.ndarray], tokenizer: Path, out: Path, exact: bool = False) -> None:
+    """One GGUF with every key that Gemma 3 readers need; norms carry the 1 that training keeps apart. `exact` keeps every weight in F32."""
     writer = GGUFWriter(str(out), "gemma3")
     writer.add_name(NAME)
     writer.add_description("Small model of the Gemma 3 architecture, trained from scratch for Gemma Sidecar. Not a Google Gemma model.")
@@ -81,13 +81,16 @@ def write_gguf(config: Config, params: dict[str, np.ndarray], tokenizer: Path, o
     writer.add_rope_freq_base(config.rope_base_global)
     writer.add_float32("gemma3.rope.freq_base_swa", config.rope_base_local)
     writer.add_sliding_window(config.sliding_window)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32 if exact else gguf.LlamaFileType.MOSTLY_Q4_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     if write_vocabulary(writer, tokenizer) != config.vocabulary:
         raise SystemExit(f"{tokenizer} does not hold {config.vocabulary} pieces: the checkpoint was trained with another vocabulary")
     for name, value in params.items():
         if name.endswith("_norm"):
             writer.add_tensor(f"{name}.weight", (1.0 + value).astype(np.float32))
+            continue
+        if exact:
+            writer.add_tensor(f"{name}.weight", np.asarray(value, np.float32))
             continue
         kind = GGMLQuantizationType.Q4_0 if model.is_linear(name) else GGMLQuantizationType.Q8_0
         writer.add_tensor(f"{name}.weight", gguf.quants.quantize(value, kind), raw_dtype=kind)
@@ -109,13 +112,15 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=MODEL)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--parent", type=Path, help="also write the BF16 parent here")
+    parser.add_argument("--no-gguf", action="store_true", help="write the parent only")
     arguments = parser.parse_args()
     config = Config.load(arguments.run / "config.json")
     params = read_params(arguments.run / "checkpoint.safetensors")
-    write_gguf(config, params, arguments.tokenizer, arguments.out)
     if arguments.parent:
         write_parent(config, params, arguments.parent)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+    if not arguments.no_gguf:
+        write_gguf(config, params, arguments.tokenizer, arguments.out)
+        print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from pipeline.quant import fake_q4_0
-
 Params = dict[str, jax.Array]
 Linear = Callable[[Params, str, jax.Array], jax.Array]  # (parameters, name of the matrix, inputs) to outputs
 QUERY_BLOCK = 256  # queries whose scores are held at once; keys after the block are never computed
@@ -162,19 +160,13 @@ def hidden_states(config: Config, params: Params, tokens: jax.Array, segments: j
 
 
 def logits(config: Config, params: Params, tokens: jax.Array, segments: jax.Array, images: jax.Array | None = None,
-           soft: jax.Array | None = None) -> jax.Array:
-    return hidden_states(config, params, tokens, segments, images, soft) @ params["token_embd"].T
+           soft: jax.Array | None = None, linear: Linear = plain) -> jax.Array:
+    return linear(params, "token_embd", hidden_states(config, params, tokens, segments, images, soft, linear))
 
 
-def quantised(params: Params) -> Params:
-    """The parameters as the exported file holds them (Q4_0 linears), with straight-through gradients."""
-    return {name: fake_q4_0(value) if is_linear(name) else value for name, value in params.items()}
-
-
-def loss(config: Config, params: Params, batch: dict[str, jax.Array], quantise: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+def loss(config: Config, params: Params, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted mean cross-entropy in nats, with the means over answers and over context apart."""
-    used = quantised(params) if quantise else params
-    scores = logits(config, used, batch["tokens"], batch["segments"], batch.get("images"), batch.get("soft"))[:, :-1]
+    scores = logits(config, params, batch["tokens"], batch["segments"], batch.get("images"), batch.get("soft"))[:, :-1]
     targets, weights = batch["tokens"][:, 1:], batch["weights"][:, 1:]
     normaliser = jax.nn.logsumexp(scores, axis=-1)
     nats = normaliser - jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]

@@ -1,4 +1,7 @@
-"""Q4_0 as ggml rounds it: blocks of 32 along the inputs, one F16 scale, 16 levels."""
+"""Rounding as the shipped file and the engine's kernels do it, in blocks of 32 along the inputs, with straight-through gradients.
+
+Q4_0 and Q8_0 are ggml's weight formats; activations are rounded to int8 before every product with weights.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +25,20 @@ def fake_q4_0(weight: jax.Array) -> jax.Array:
     return weight + jax.lax.stop_gradient(round_q4_0(weight) - weight)
 
 
-def fake_int8(x: jax.Array) -> jax.Array:
-    """Activations as an int8 kernel reads them: blocks of 32 along the last axis, scale = largest magnitude / 127; straight-through."""
+def round_int8(x: jax.Array, stored_scale: bool) -> jax.Array:
+    """Blocks of 32 to int8 and back: scale = absmax / 127, ties to even; Q8_0 files store the scale as F16, activations keep F32."""
     blocks = x.reshape(*x.shape[:-1], -1, BLOCK)
     scale = jnp.max(jnp.abs(blocks), axis=-1, keepdims=True) / 127.0
     level = jnp.round(blocks / jnp.where(scale == 0, 1.0, scale))
-    return x + jax.lax.stop_gradient((level * scale).reshape(x.shape) - x)
+    used = scale.astype(jnp.float16).astype(jnp.float32) if stored_scale else scale
+    return (level * used).reshape(x.shape)
+
+
+def fake_int8(x: jax.Array) -> jax.Array:
+    """Activations [..., features] as the kernels round them, identity gradient backward."""
+    return x + jax.lax.stop_gradient(round_int8(x, stored_scale=False) - x)
+
+
+def fake_q8_0(weight: jax.Array) -> jax.Array:
+    """Weights as a Q8_0 tensor stores them, identity gradient backward."""
+    return weight + jax.lax.stop_gradient(round_int8(weight, stored_scale=True) - weight)

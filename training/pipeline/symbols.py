@@ -37,7 +37,10 @@ DUNDER = re.compile(r"__\w+__$")
 
 @dataclass(frozen=True)
 class Symbol:
-    """One definition. `line` is 1-based; `parameters` is the source text between the parentheses, or None if not on one line."""
+    """One definition. `line` is 1-based; `parameters` is the source text between the parentheses, or None if there are none to read.
+
+    `text` is its first line, joined with the following ones until the parameter list closes, as the product's index shows it.
+    """
 
     name: str
     kind: str
@@ -45,12 +48,36 @@ class Symbol:
     parameters: str | None = None
     returns: str | None = None
     description: str | None = None
+    text: str = ""
+    top_level: bool = True
 
 
 @dataclass
 class Outline:
     symbols: list[Symbol] = field(default_factory=list)
     imports: dict[str, int] = field(default_factory=dict)
+
+
+JOINED_LINES = 12
+
+
+def definition_text(lines: list[str], index: int) -> str:
+    """The definition's first line; the next ones too, with single spaces, until its parameter list closes."""
+    text = lines[index].strip()
+    for line in lines[index + 1:index + JOINED_LINES]:
+        if "(" not in text or text.count("(") <= text.count(")"):
+            break
+        text += " " + line.strip()
+    return text
+
+
+def is_exported(language: str, symbol: Symbol) -> bool:
+    """Whether other files can use a top-level definition, by the language's own mark."""
+    if language == "go":
+        return symbol.name[0].isupper()
+    if language == "python":
+        return not symbol.name.startswith("_")
+    return symbol.text.startswith("pub" if language == "rust" else "export")
 
 
 def balanced(text: str) -> tuple[str, str] | None:
@@ -62,7 +89,7 @@ def balanced(text: str) -> tuple[str, str] | None:
         depth += character in "([{"
         depth -= character in ")]}"
         if depth == 0:
-            return text[1:index].strip(), text[index + 1:]
+            return text[1:index].strip().removesuffix(","), text[index + 1:]
     return None
 
 
@@ -77,7 +104,7 @@ def signature(language: str, line: str, name: str) -> tuple[str | None, str | No
     parameters, tail = parts
     if language == "python":
         found = re.match(r" -> (.+):$", tail)
-        parameters = re.sub(r"^(self|cls)(, |$)", "", parameters)
+        parameters = re.sub(r"^(self|cls)(, ?|$)", "", parameters)
     elif language == "go":
         found = re.match(r" (.+) \{$", tail)
     elif language == "rust":
@@ -154,7 +181,9 @@ def outline(language: str, text: str, first_line: int = 1) -> Outline:
             if name in seen or DUNDER.match(name) or len(name) < 3:
                 break
             seen.add(name)
-            parameters, returns = signature(language, line, name) if kind == FUNCTION else (None, None)
-            result.symbols.append(Symbol(name, kind, first_line + index, parameters, returns, description(language, lines, index)))
+            text = definition_text(lines, index)
+            parameters, returns = signature(language, text, name) if kind == FUNCTION else (None, None)
+            top_level = not line[:1].isspace()
+            result.symbols.append(Symbol(name, kind, first_line + index, parameters, returns, description(language, lines, index), text, top_level))
             break
     return result

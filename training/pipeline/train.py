@@ -10,7 +10,9 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +25,17 @@ from safetensors.numpy import load_file, save_file
 from pipeline import model
 from pipeline.batches import Corpus, Stage, batch
 from pipeline.copy_init import with_copying_heads
+from pipeline.grow import with_blocks, with_heads
 from pipeline.model import Config, Params
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = (
-    Stage(until=0.3, length=256, rows=12, characters=(60, 300), turns=(4, 8), chat=0.72, middle=0.12, copy=0.25),
-    Stage(until=0.72, length=512, rows=6, characters=(200, 850), turns=(3, 7), chat=0.66, middle=0.16, copy=0.05),
-    Stage(until=1.01, length=1024, rows=3, characters=(400, 1900), turns=(3, 7), chat=0.64, middle=0.2),
+    Stage(until=1.01, length=512, rows=4, characters=(60, 180), turns=(4, 9), chat=0.8, middle=0.14),
 )
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
-WARM_UP_STEPS, DECAY_FROM, QUANTISE_FROM = 60, 0.6, 0.88
-CHECKPOINT_SECONDS = 300
+WARM_UP_STEPS, DECAY_FROM = 60, 0.5
+CHECKPOINT_SECONDS = 120
 # XLA on the CPU frees and maps its large buffers at every step; glibc then keeps them: 1.5 times the speed.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
@@ -54,14 +55,34 @@ def optimiser(params: Params) -> optax.GradientTransformation:
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=(2, 3))
-def update(config: Config, transform: optax.GradientTransformation, params: Params, state: optax.OptState, data: dict[str, jax.Array],
-           factor: float, quantise: bool) -> tuple[Params, optax.OptState, jax.Array, dict[str, jax.Array]]:
+Loss = Callable[[Params, dict[str, jax.Array]], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
+def update(loss: Loss, transform: optax.GradientTransformation, params: Params, state: optax.OptState, data: dict[str, jax.Array],
+           factor: float) -> tuple[Params, optax.OptState, jax.Array, dict[str, jax.Array]]:
     """One optimiser step; the learning rates are scaled by `factor`."""
-    (value, parts), gradients = jax.value_and_grad(lambda p: model.loss(config, p, data, quantise), has_aux=True)(params)
+    (value, parts), gradients = jax.value_and_grad(lambda p: loss(p, data), has_aux=True)(params)
     updates, state = transform.update(gradients, state, params)
     params = optax.apply_updates(params, jax.tree.map(lambda u: u * factor, updates))
     return params, state, value, parts
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends: after `minutes` of training time or `steps` steps, whichever comes first."""
+
+    minutes: float
+    steps: int | None = None
+
+    def progress(self, done: dict[str, float]) -> float:
+        """0 at the start, 1 at the end."""
+        by_time = done["seconds"] / (self.minutes * 60)
+        return max(by_time, done["step"] / self.steps) if self.steps else by_time
+
+    def minutes_left(self, done: dict[str, float]) -> float:
+        spent, progress = done["seconds"] / 60, self.progress(done)
+        return min(self.minutes - spent, spent / progress - spent) if progress > 0 else self.minutes
 
 
 def save(run: Path, params: Params, state: optax.OptState, progress: dict[str, float]) -> None:
@@ -89,34 +110,32 @@ def read_progress(run: Path) -> dict[str, float]:
     return json.loads(header["__metadata__"]["progress"])
 
 
-def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, params: Params, stages: tuple[Stage, ...], minutes: float,
-                 seed: int, stop_after: int | None = None) -> Params:
-    """Train from `params`, or go on from the run's checkpoint, until `minutes` of training time are spent or `stop_after` steps done."""
+def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, params: Params, stages: tuple[Stage, ...], limits: Limits,
+                 seed: int, stop_after: int | None = None, loss: Loss | None = None, transform: optax.GradientTransformation | None = None) -> Params:
+    """Train from `params`, or go on from the run's checkpoint, until the limits or, for tests of resuming, `stop_after` steps."""
     run.mkdir(parents=True, exist_ok=True)
     config.save(run / "config.json")
     params = jax.tree.map(jax.numpy.copy, params)  # every step donates its buffers
-    transform = optimiser(params)
+    loss = loss or partial(model.loss, config)
+    transform = transform or optimiser(params)
     state = transform.init(params)
     progress = read_progress(run)
     if progress["step"]:
         params, state = restore(run, params, state)
-    log = (run / "log.jsonl").open("a")
-    total = minutes * 60
     last_time, last_save = time.monotonic(), time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, (run / "log.jsonl").open("a") as log:
 
         def stage_now() -> Stage:
-            return next(stage for stage in stages if progress["seconds"] / total < stage.until)
+            return next(stage for stage in stages if limits.progress(progress) < stage.until)
 
         stage = stage_now()
         pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]))
-        while progress["seconds"] < total and progress["step"] != stop_after:
+        while limits.progress(progress) < 1 and progress["step"] != stop_after:
             data = pending.result()
             stage = stage_now()
             pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]) + 1)
-            share = progress["seconds"] / total
-            factor = schedule(share, int(progress["step"]))
-            params, state, value, parts = update(config, transform, params, state, data, factor, share >= QUANTISE_FROM)
+            factor = schedule(limits.progress(progress), int(progress["step"]))
+            params, state, value, parts = update(loss, transform, params, state, data, factor)
             value = float(value)
             now = time.monotonic()
             progress["seconds"] += now - last_time
@@ -129,9 +148,9 @@ def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config
             log.write(json.dumps(row) + "\n")
             if progress["step"] % 20 == 0:
                 log.flush()
-                left = (total - progress["seconds"]) / 60
-                print(f"step {progress['step']:.0f} tokens {progress['tokens'] / 1e6:.2f}M length {row['length']} loss {value:.3f} answers {row['answers']:.3f} "
-                      f"right {row['right']:.3f} context {row['context']:.3f} left {left:.0f} min", flush=True)
+                figures = " ".join(f"{name} {row[name]:.3f}" for name in ("loss", *parts))
+                print(f"step {progress['step']:.0f} tokens {progress['tokens'] / 1e6:.2f}M length {row['length']} {figures} "
+                      f"left {limits.minutes_left(progress):.0f} min", flush=True)
             if now - last_save > CHECKPOINT_SECONDS:
                 save(run, params, state, progress)
                 last_save = now
@@ -139,14 +158,14 @@ def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config
     return params
 
 
-def keep_memory() -> None:
+def keep_memory(module: str) -> None:
     """Start this command again with the allocator settings; they are read at process start only."""
     if sys.platform == "linux" and os.environ.get("MALLOC_MMAP_MAX_") != "0":
-        os.execve(sys.executable, [sys.executable, "-m", "pipeline.train", *sys.argv[1:]], {**os.environ, **ALLOCATOR})
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], {**os.environ, **ALLOCATOR})
 
 
 def main() -> None:
-    keep_memory()
+    keep_memory("pipeline.train")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=80)
@@ -154,15 +173,20 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=MODEL)
     parser.add_argument("--config", type=Path, help="config.json of another shape")
     parser.add_argument("--start", type=Path, help="safetensors to start from")
+    parser.add_argument("--blocks", type=int, help="with --start: grow to this many blocks")
+    parser.add_argument("--kv-heads", type=int, help="with --start: grow to this many key/value heads")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     config = Config.load(arguments.config) if arguments.config else Config()
     tokenizer = Tokenizer(arguments.tokenizer)
     if arguments.start:
         params = {name: jax.numpy.asarray(value, jax.numpy.float32) for name, value in load_file(arguments.start).items()}
+        config = Config.load(arguments.config or arguments.start.with_suffix(".json"))
+        config, params = with_heads(config, params, arguments.kv_heads or config.head_count_kv)
+        config, params = with_blocks(config, params, arguments.blocks or config.block_count)
     else:
         params = with_copying_heads(config, model.init(config, jax.random.key(arguments.seed)))
-    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, params, STAGES, arguments.minutes, arguments.seed)
+    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, params, STAGES, Limits(arguments.minutes), arguments.seed)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import gguf
 import jax
 import numpy as np
 
-from pipeline.quant import fake_int8, fake_q4_0, round_q4_0
+from pipeline.quant import fake_int8, fake_q4_0, round_int8, round_q4_0
 
 
 def test_rounding_equals_that_of_the_gguf_package():
@@ -11,6 +11,22 @@ def test_rounding_equals_that_of_the_gguf_package():
     stored = gguf.quants.quantize(weight, gguf.GGMLQuantizationType.Q4_0)
     expected = gguf.quants.dequantize(stored, gguf.GGMLQuantizationType.Q4_0)
     np.testing.assert_allclose(np.asarray(round_q4_0(weight)), expected, rtol=0, atol=2e-7)
+
+
+def test_rounding_to_q8_0_equals_that_of_the_gguf_package():
+    weight = np.random.default_rng(2).standard_normal((8, 64)).astype(np.float32)
+    stored = gguf.quants.quantize(weight, gguf.GGMLQuantizationType.Q8_0)
+    expected = gguf.quants.dequantize(stored, gguf.GGMLQuantizationType.Q8_0)
+    np.testing.assert_allclose(np.asarray(round_int8(weight, stored_scale=True)), expected, rtol=0, atol=2e-7)
+
+
+def test_activations_are_rounded_by_the_largest_of_32():
+    x = np.zeros((1, 64), np.float32)
+    x[0, :3] = 127.0, 0.5, 1.5
+    x[0, 32] = -254.0
+    rounded = np.asarray(fake_int8(x))
+    np.testing.assert_array_equal(rounded[0, :3], [127.0, 0.0, 2.0])  # ties to even
+    assert rounded[0, 32] == -254.0
 
 
 def test_the_gradient_passes_straight_through():

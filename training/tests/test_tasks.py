@@ -3,33 +3,48 @@ import re
 
 import numpy as np
 
-from pipeline import tasks
+from pipeline import repository, tasks
+from pipeline.index_block import IndexFact
 from pipeline.batches import Corpus, Stage, batch
 from pipeline.tokenizer import Tokenizer, train
 
 STAGE = Stage(until=1.01, length=256, rows=2, characters=(150, 400), turns=(1, 3), chat=0.7, middle=0.2, pictures=0.0)
 
 
-def test_every_cited_line_shows_its_number_in_the_prompt(corpus_file):
+def test_every_cited_place_stands_in_the_index_block_or_on_a_numbered_line(corpus_file):
     corpus = Corpus(corpus_file, "train")
     rng = random.Random(1)
-    cited = 0
-    for _ in range(60):
-        spans = tasks.chat(corpus.draw(rng), corpus.names, 1500, 4, rng)
-        text = "".join(part for part, _ in spans or [])
-        prompt = text.partition("Question: ")[0]
-        for path, line in re.findall(r"([\w./]+\.py):(\d+)", text.partition("Question: ")[2]):
-            block = prompt.partition(f"=== {path}\n")[2].partition("\n\n===")[0]
-            assert re.search(rf"^{line}\| ", block, re.MULTILINE), (path, line)
-            cited += 1
-    assert cited > 60
+    cited = {True: 0, False: 0}
+    for _ in range(80):
+        held = repository.repository(corpus.draw(rng), 1500, rng)
+        use_index = rng.random() < 0.5
+        for asked in repository.drawn(held, corpus.names, 4, use_index, rng):
+            prompt = "".join(text for text, _ in repository.rendered(held, [asked])[:-1])
+            for path, line in re.findall(r"([\w./]+\.py):(\d+)", asked.answer):
+                block = prompt.partition(f"=== {path}\n")[2].partition("\n\n===")[0]
+                assert f" {path}:{line}| " in prompt if use_index else re.search(rf"^{line}\| ", block, re.MULTILINE), asked
+                cited[use_index] += 1
+    assert cited[True] > 60
+    assert cited[False] > 60
 
 
-def test_a_question_about_an_absent_name_is_declined():
-    documents = [tasks.Document("p", "a.py", "python", "def visible_name():\n    return 1\n")]
-    files, readme = tasks.repository(documents, 400, random.Random(2))
-    pairs = tasks.questions(files, ["absent_name", "visible_name"], readme, random.Random(2))
-    assert [answer for _, answer in pairs["unknown"]] == ["I cannot find `absent_name` in this repository."]
+def test_facts_are_those_of_the_whole_index():
+    index = [repository.Indexed("b.py", tasks.Document("p", "b.py", "python", "from a import add\n")),
+             repository.Indexed("a.py", tasks.Document("p", "a.py", "python", 'def add(\n    x: int,\n) -> int:\n    return x\n'))]
+    assert repository.facts_of_name(index, "add") == [
+        IndexFact("add", "imported", "b.py", 1, "from a import add"), IndexFact("add", "defined", "a.py", 1, "def add( x: int, ) -> int:")]
+    asked = repository.ask_name(index, index[1], index[1].outline.symbols[0], "takes", random.Random(1))
+    assert asked.answer == "`add` takes `(x: int)` (a.py:1)."
+    asked = repository.ask_name(index, index[1], index[1].outline.symbols[0], "imports", random.Random(1))
+    assert asked.answer == "`add` is imported in b.py:1."
+
+
+def test_a_name_that_is_nowhere_is_declined():
+    index = [repository.Indexed("a.py", tasks.Document("p", "a.py", "python", "def visible_name():\n    return 1\n"))]
+    assert repository.ask_unknown(index, ["visible_name"], random.Random(2)) is None
+    every = [repository.ask_unknown(index, ["absent_name"], random.Random(seed)) for seed in range(20)]
+    assert all(asked.answer == f"I cannot find `{asked.facts[0].key}` in this repository." for asked in every)
+    assert {asked.facts[0] for asked in every} >= {IndexFact("absent_name", "nowhere")}
 
 
 def test_the_middle_fits_between_prefix_and_suffix(corpus_file):
