@@ -215,7 +215,8 @@ async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
     Math.ceil((depth + (rounds + 1) * perRound + 64) / 256) * 256,
     MODEL_SHAPES[row.shape].context,
   );
-  const engine = await loadGemmaEngine({ modelPath: file, threads, contextLength });
+  // Random weights repeat themselves as no text does: speculation has a benchmark of its own, speculation.ts.
+  const engine = await loadGemmaEngine({ modelPath: file, threads, contextLength, speculation: false });
   const head = randomIds(depth, row, 1000);
   const ours: number[] = [];
   const theirs: number[] = [];
