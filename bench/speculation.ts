@@ -71,6 +71,7 @@ async function measure(name: string): Promise<void> {
       drafter,
       mostToAppend: () => count - said,
       onRead: () => {},
+      onDisk: false,
       onLogits: () => (said < count ? target[said++]! : null),
       signal: new AbortController().signal,
     });
