@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto';
 import type { Engine, GenerateEvent, Sampling } from '../engine/engine.ts';
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
-import { chatPrompt, type PromptTurn } from '../prompt/chat-prompt.ts';
+import { type ChatPrompt, chatPrompt, type PromptTurn } from '../prompt/chat-prompt.ts';
 import type { ChatEngine, ChatEvent, ChatMessageRequest, ReadReason } from './chat-engine.ts';
 import { RepetitionWatch } from './repetition.ts';
 import { visibleText } from './visible-text.ts';
@@ -33,9 +33,14 @@ export class GemmaChat implements ChatEngine {
     return turnEnds.map((end, i) => end - (turnEnds[i - 1] ?? 0));
   }
 
+  /** The prompt that {@link answer} would read. */
+  prompt(turns: readonly PromptTurn[], files: ChatMessageRequest['files']): ChatPrompt {
+    return chatPrompt(this.engine.tokenizer, this.withIds(turns), files);
+  }
+
   async *answer(request: ChatMessageRequest): AsyncGenerator<ChatEvent, void, void> {
     const { tokenizer } = this.engine;
-    const prompt = chatPrompt(tokenizer, this.withIds(request.turns), request.files);
+    const prompt = this.prompt(request.turns, request.files);
     const decoder = tokenizer.decoder();
     const ids: number[] = [];
     let text = '';

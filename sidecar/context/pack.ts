@@ -11,6 +11,7 @@ import { type Choice, decisionOn, NO_CHOICE } from './choice.ts';
 import { FileReader, inSlices, type LeftOut, type SourceFile } from './files.ts';
 import { shouldFold } from './fold.ts';
 import { type JournalEntry, journalOf } from './journal.ts';
+import { mentionsIn, resolveMention, workspaceDiff } from './mentions.ts';
 import { changeCounts, stableOrder } from './order.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { listFiles, type RepositoryFile, type Root, WorkspaceError } from './repository.ts';
@@ -62,6 +63,8 @@ export interface PackRequest {
   readonly signal?: AbortSignal;
   readonly onProgress: (done: number, total: number) => void;
 }
+
+type ReadRequest = Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>;
 
 /** How long counts of changes are taken as still true. */
 const COUNTS_VALID_MS = 10 * 60 * 1000;
@@ -117,12 +120,36 @@ export class RepositoryContext {
   }
 
   /** What the symbol index knows of the names in `question`, in the workspace as it is now. */
-  async facts(
-    question: string,
-    request: Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>,
-  ): Promise<IndexFact[]> {
+  async facts(question: string, request: ReadRequest): Promise<IndexFact[]> {
     const { sources } = await this.read(request);
     return this.index.facts(question, sources);
+  }
+
+  /** What the @-mentions of a question stand for, and those that stand for nothing. */
+  async mentioned(
+    question: string,
+    request: ReadRequest,
+  ): Promise<{ readonly files: PromptFile[]; readonly unknown: string[] }> {
+    const mentions = mentionsIn(question).filter(({ kind }) => kind !== 'editor');
+    const files = new Map<string, PromptFile>();
+    const unknown: string[] = [];
+    if (mentions.length === 0) return { files: [], unknown };
+    const { sources } = await this.read(request);
+    for (const mention of mentions) {
+      if (mention.kind === 'diff') {
+        const text = await workspaceDiff(this.roots);
+        files.set('@diff', {
+          path: 'git diff',
+          text: text === '' ? 'Nothing has changed.' : text,
+          plain: true,
+        });
+        continue;
+      }
+      const found = resolveMention(mention, sources);
+      if (found.length === 0) unknown.push(mention.text);
+      for (const { path, text } of found) files.set(path, { path, text });
+    }
+    return { files: [...files.values()], unknown };
   }
 
   /** Every file that could be shown, in path order, before any is read. */
@@ -130,12 +157,7 @@ export class RepositoryContext {
     return listFiles(this.roots, signal);
   }
 
-  private async read({
-    unsaved,
-    choice = NO_CHOICE,
-    onProgress,
-    signal,
-  }: Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>) {
+  private async read({ unsaved, choice = NO_CHOICE, onProgress, signal }: ReadRequest) {
     const files = await listFiles(this.roots, signal);
     const texts = new Map(unsaved.map(({ path, text }) => [path, text]));
     return this.reader.read(files, texts, choice, onProgress, signal);

@@ -203,6 +203,10 @@ export class GemmaEngine implements Engine {
     return { weights: this.#backend.memory().weights, kvReserved: reserved, kvUsed: used };
   }
 
+  lookUp(prompt: ArrayLike<number>): { readonly memory: number; readonly disk: number } {
+    return this.#kv.lookUp(Uint32Array.from(prompt));
+  }
+
   async *generate(
     prompt: ArrayLike<number>,
     options: GenerateOptions,

@@ -1,15 +1,28 @@
 /** gemma/chat: a question in, progress and text out as notifications, the account of it as the result. */
 import type { CancellationToken, InitializeParams } from 'vscode-languageserver/node';
+import { PathSearch } from '../context/mentions.ts';
 import { RepositoryContext, type UnsavedText } from '../context/pack.ts';
+import { ContextFullError } from '../prompt/budget.ts';
+import type { ContextReport, CostPreview, Mention } from '../protocol/context-types.ts';
 import {
   type ChatDelta,
   ChatDeltaNotification,
   ChatProgressNotification,
   ChatRequest,
   type ChatResult,
+  ContextRequest,
+  MentionsRequest,
+  PreviewRequest,
 } from '../protocol/methods.ts';
 import { ChatSession, type ChatSink } from '../session/chat-session.ts';
-import { chatFromWire, chatProgressToWire, chatResultToWire } from './chat-wire.ts';
+import { chatFromWire, chatProgressToWire, chatResultToWire, choiceFromWire, record } from './chat-wire.ts';
+import {
+  contextToWire,
+  mentionsFromWire,
+  mentionsToWire,
+  overLongToWire,
+  previewToWire,
+} from './context-wire.ts';
 import { toResponseError } from './errors.ts';
 import type { Feature } from './feature.ts';
 import type { ServerContext } from './server-context.ts';
@@ -17,10 +30,19 @@ import type { ServerContext } from './server-context.ts';
 /** Progress more often than this is noise to a person. */
 const PROGRESS_INTERVAL_MS = 50;
 
+const PATHS_VALID_MS = 10_000;
+
 export class ChatFeature implements Feature {
   private readonly context: ServerContext;
   private readonly session: ChatSession;
   private repository: { readonly key: string; readonly context: RepositoryContext } | null = null;
+
+  /** For completion of mentions; listed anew after a while. */
+  private paths: {
+    readonly repository: RepositoryContext;
+    readonly search: PathSearch;
+    readonly time: number;
+  } | null = null;
 
   constructor(context: ServerContext) {
     this.context = context;
@@ -28,8 +50,18 @@ export class ChatFeature implements Feature {
   }
 
   initialize(_params: InitializeParams) {
-    this.context.connection.onRequest(ChatRequest.method, (params: unknown, token: CancellationToken) =>
+    const { connection } = this.context;
+    connection.onRequest(ChatRequest.method, (params: unknown, token: CancellationToken) =>
       this.chat(params, token),
+    );
+    connection.onRequest(PreviewRequest.method, (params: unknown, token: CancellationToken) =>
+      this.answering(token, (signal) => this.preview(params, signal)),
+    );
+    connection.onRequest(ContextRequest.method, (params: unknown, token: CancellationToken) =>
+      this.answering(token, (signal) => this.report(params, signal)),
+    );
+    connection.onRequest(MentionsRequest.method, (params: unknown, token: CancellationToken) =>
+      this.answering(token, (signal) => this.mentions(params, signal)),
     );
     return {};
   }
@@ -55,6 +87,60 @@ export class ChatFeature implements Feature {
     } finally {
       cancellation.dispose();
     }
+  }
+
+  private async answering<T>(
+    token: CancellationToken,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const abort = new AbortController();
+    const cancellation = token.onCancellationRequested(() => abort.abort());
+    try {
+      return await work(abort.signal);
+    } catch (error) {
+      throw toResponseError(error);
+    } finally {
+      cancellation.dispose();
+    }
+  }
+
+  private async preview(params: unknown, signal: AbortSignal): Promise<CostPreview> {
+    const { turns, useRepository, choice } = chatFromWire({
+      ...record(params, 'params'),
+      requestId: 'preview',
+    });
+    const repository = useRepository && this.context.workspace.trusted ? this.repositoryContext() : null;
+    try {
+      const question = { turns, repository, unsaved: this.unsaved(), choice };
+      return previewToWire(await this.session.preview(question, signal));
+    } catch (error) {
+      if (error instanceof ContextFullError) return overLongToWire(error, await this.context.host.engine());
+      throw error;
+    }
+  }
+
+  /** As the next question would find it: a question of one mark stands for it. */
+  private async report(params: unknown, signal: AbortSignal): Promise<ContextReport> {
+    const choice = choiceFromWire(record(params ?? {}, 'params')['choice']);
+    const repository = this.context.workspace.trusted ? this.repositoryContext() : null;
+    const question = {
+      turns: [{ role: 'user' as const, text: '?' }],
+      repository,
+      unsaved: this.unsaved(),
+      choice,
+    };
+    return contextToWire(await this.session.preview(question, signal), choice);
+  }
+
+  private async mentions(params: unknown, signal: AbortSignal): Promise<readonly Mention[]> {
+    const { query, limit } = mentionsFromWire(params);
+    const repository = this.context.workspace.trusted ? this.repositoryContext() : null;
+    if (!repository) return mentionsToWire(query, null, limit);
+    const now = performance.now();
+    if (!this.paths || this.paths.repository !== repository || now - this.paths.time > PATHS_VALID_MS) {
+      this.paths = { repository, search: new PathSearch(await repository.list(signal)), time: now };
+    }
+    return mentionsToWire(query, this.paths.search, limit);
   }
 
   private sink(requestId: string): ChatSink {

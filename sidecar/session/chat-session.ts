@@ -82,6 +82,7 @@ type End = Extract<ChatEvent, { kind: 'end' }> & { readonly read: number };
 /** Tokens an answer may take where there is room for more than its reserve; a model that finds no end is stopped there. */
 const LONG_ANSWER = 1024;
 
+const FULL_ADVICE = 'Shorten it, attach less, or choose a model with a longer context.';
 const FACTS_SHARE = 1 / 4;
 /** A line of facts, about. */
 const TOKENS_OF_FACT = 32;
@@ -92,7 +93,28 @@ interface Plan {
   readonly packed: Packed | null;
   readonly tokenUse: TokenUse;
   readonly notes: readonly string[];
+  /** Mentions that stand for nothing. */
+  readonly unknown: readonly string[];
 }
+
+/** What a question would send, and how much of that is there already. */
+export interface Preview {
+  readonly promptTokens: number;
+  /** Prompt length after rules and files; 0 without a repository. */
+  readonly repositoryEnd: number;
+  readonly packed: Packed | null;
+  readonly tokenUse: TokenUse;
+  readonly cachedInMemory: number;
+  readonly cachedOnDisk: number;
+  readonly toRead: number;
+  /** Absent until a speed has been measured. */
+  readonly seconds?: number;
+  readonly unknownMentions: readonly string[];
+  readonly memory: ReturnType<Engine['memory']>;
+  readonly notes: readonly string[];
+}
+
+const SILENT: ChatSink = { progress: () => {}, delta: () => {} };
 
 export class ChatSession {
   private readonly host: ModelHost;
@@ -127,6 +149,30 @@ export class ChatSession {
     }
   }
 
+  /** What sending a draft would cost. Reads files as `ask` does, and computes nothing. Throws ContextFullError. */
+  async preview(question: ChatQuestion, signal: AbortSignal): Promise<Preview> {
+    const engine = await this.host.engine();
+    const chat = this.chatFor(engine);
+    const plan = await this.plan(engine, chat, question, SILENT, signal);
+    const prompt = chat.prompt(plan.turns, plan.packed?.files ?? null);
+    const cached = engine.lookUp(prompt.ids);
+    const toRead = prompt.ids.length - cached.memory - cached.disk;
+    const speed = this.host.speed.prefillTokensPerSecond;
+    return {
+      promptTokens: prompt.ids.length,
+      repositoryEnd: prompt.repositoryEnd,
+      packed: plan.packed,
+      tokenUse: plan.tokenUse,
+      cachedInMemory: cached.memory,
+      cachedOnDisk: cached.disk,
+      toRead,
+      ...(speed !== undefined && { seconds: toRead / speed }),
+      unknownMentions: plan.unknown,
+      memory: engine.memory(),
+      notes: plan.notes,
+    };
+  }
+
   private async answer(
     engine: Engine,
     question: ChatQuestion,
@@ -135,6 +181,8 @@ export class ChatSession {
   ): Promise<ChatAnswer> {
     const chat = this.chatFor(engine);
     const plan = await this.plan(engine, chat, question, sink, signal);
+    if (question.repository && plan.packed)
+      this.kept = { repository: question.repository, engine, packed: plan.packed };
     sink.progress({
       phase: 'reading',
       done: 0,
@@ -162,16 +210,29 @@ export class ChatSession {
     const { contextLength } = chat;
     const reserved = answerReserve(contextLength);
     const room = contextLength - reserved;
-    const turns = await this.withFacts(question, contextLength, sink, signal);
+    const { turns, unknown } = await this.withFacts(question, contextLength, sink, signal);
     const perTurn = chat.countTurns(turns, question.repository !== null);
     const last = perTurn.at(-1) ?? 0;
-    if (last > room) fitTurns([last], room);
+    if (last > room) {
+      const attached = turns.at(-1)?.attachments ?? [];
+      const mentioned = attached.length - (question.turns.at(-1)?.attachments?.length ?? 0);
+      const offers = attached.map((file, i) => ({
+        kind: i < mentioned ? ('mention' as const) : ('attachment' as const),
+        name: file.path,
+        tokens: engine.tokenizer.encode(file.text).length,
+      }));
+      throw new ContextFullError('The question takes', last, room, FULL_ADVICE, offers);
+    }
     // With a repository, earlier turns may take half the room; the question itself may take what it needs.
     const forTurns = question.repository ? Math.max(last, Math.floor(room / 2)) : room;
     const { first } = fitTurns(perTurn, forTurns);
     const kept = turns.slice(first);
     // What was adjusted at load (a lowered context) is said once, with the first answer of a conversation.
-    const notes = [...(turns.length === 1 ? engine.notes : []), ...(first > 0 ? [droppedNote(first)] : [])];
+    const notes = [
+      ...(turns.length === 1 ? engine.notes : []),
+      ...(first > 0 ? [droppedNote(first)] : []),
+      ...unknown.map(unknownNote),
+    ];
     const conversation = sum(chat.countTurns(kept, question.repository !== null));
     if (conversation > room) {
       throw new ContextFullError('The question takes', conversation, room, 'Shorten it or attach less.');
@@ -191,6 +252,7 @@ export class ChatSession {
       packed,
       tokenUse: { contextLength, repository: packed?.tokens ?? 0, conversation, reserved },
       notes,
+      unknown,
     };
   }
 
@@ -200,16 +262,24 @@ export class ChatSession {
     contextLength: number,
     sink: ChatSink,
     signal: AbortSignal,
-  ): Promise<PromptTurn[]> {
+  ): Promise<{ readonly turns: PromptTurn[]; readonly unknown: readonly string[] }> {
     const { repository, unsaved = [], choice = NO_CHOICE } = question;
     const turns = mergeSameRole(question.turns);
-    if (!repository) return turns;
+    if (!repository) return { turns, unknown: [] };
     const onProgress = (done: number, total: number) => sink.progress({ phase: 'gathering', done, total });
     const most = Math.floor((contextLength * FACTS_SHARE) / TOKENS_OF_FACT);
-    return this.facts.add(turns, async (text) => {
-      const facts = await repository.facts(text, { unsaved, choice, signal, onProgress });
-      return facts.slice(0, most);
+    const request = { unsaved, choice, signal, onProgress };
+    let unknown: readonly string[] = [];
+    const withFacts = await this.facts.add(turns, async (text) => {
+      const mentions = await repository.mentioned(text, request);
+      unknown = mentions.unknown;
+      const facts = await repository.facts(text, request);
+      return {
+        index: facts.slice(0, most),
+        mentioned: mentions.files.filter((file) => !this.showsWhole(repository, file)),
+      };
     });
+    return { turns: withFacts, unknown };
   }
 
   private async pack(
@@ -235,8 +305,13 @@ export class ChatSession {
       signal,
       onProgress: (done, total) => sink.progress({ phase: 'gathering', done, total }),
     });
-    this.kept = { repository, engine, packed };
     return packed;
+  }
+
+  /** The head of the prompt has this very text already: a mention then only points to it. */
+  private showsWhole(repository: RepositoryContext, { path, text }: PromptFile): boolean {
+    if (this.kept?.repository !== repository) return false;
+    return this.kept.packed.files.some((file) => file.path === path && !file.lines && file.text === text);
   }
 
   private async stream(chat: ChatEngine, plan: Plan, sink: ChatSink, signal: AbortSignal): Promise<End> {
@@ -369,6 +444,10 @@ function droppedNote(turns: number): string {
     `The first ${turns} messages of this conversation no longer fit the model's context and were not read. ` +
     'Start a new chat to begin afresh.'
   );
+}
+
+function unknownNote(mention: string): string {
+  return `${mention} names no file or folder that can be read here.`;
 }
 
 function sum(numbers: readonly number[]): number {

@@ -121,6 +121,11 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
     backendDescription: 'script',
     notes: [],
     memory: () => ({ weights: 0, kvReserved: 0, kvUsed: 0 }),
+    lookUp: (prompt) => {
+      let memory = 0;
+      while (memory < Math.min(prompt.length, last.length) && prompt[memory] === last[memory]) memory++;
+      return { memory, disk: 0 };
+    },
     generate,
     logits: () => Promise.reject(new Error('scripted engine: no logits')),
     dispose: () => Promise.resolve(),

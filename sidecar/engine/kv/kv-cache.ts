@@ -78,6 +78,15 @@ export class KvCache {
     return { reserved, used };
   }
 
+  /** Tokens of `prompt` that {@link resume} would find in memory, and further ones on disk. Changes nothing. */
+  lookUp(prompt: Uint32Array): { readonly memory: number; readonly disk: number } {
+    const memory = findLongestPrefix(this.#kept, prompt, prompt.length, this.layout.window)?.length ?? 0;
+    const store = this.#store;
+    if (store === null) return { memory, disk: 0 };
+    const { blocks } = this.#planRestore(store, prompt, store.keys(prompt));
+    return { memory, disk: Math.max(0, blocks * PAGE_POSITIONS - memory) };
+  }
+
   /** A sequence that holds as much of `prompt` as is in the cache, at most `most` tokens. */
   begin(prompt: Uint32Array, most: number): KvSequence {
     const match = findLongestPrefix(this.#kept, prompt, most, this.layout.window);

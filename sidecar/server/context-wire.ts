@@ -1,0 +1,97 @@
+/** gemma/preview, gemma/context and gemma/mentions between wire and what stands behind them. */
+import type { Choice } from '../context/choice.ts';
+import type { PathSearch } from '../context/mentions.ts';
+import type { Engine } from '../engine/engine.ts';
+import { answerReserve, type ContextFullError } from '../prompt/budget.ts';
+import type { ContextReport, CostPreview, Mention } from '../protocol/context-types.ts';
+import type { Preview } from '../session/chat-session.ts';
+import { contextTree } from '../session/context-tree.ts';
+import { clampInteger, record, string } from './chat-wire.ts';
+
+export function previewToWire(preview: Preview): CostPreview {
+  const { promptTokens, cachedInMemory, cachedOnDisk, toRead, seconds, unknownMentions, tokenUse } = preview;
+  return {
+    promptTokens,
+    contextLength: tokenUse.contextLength,
+    reserved: tokenUse.reserved,
+    cachedInMemory,
+    cachedOnDisk,
+    toRead,
+    ...(seconds !== undefined && { seconds }),
+    unknownMentions,
+    files: preview.packed?.files.length ?? 0,
+  };
+}
+
+/** A draft that does not fit is an answer too. */
+export function overLongToWire({ needed, available, offers }: ContextFullError, engine: Engine): CostPreview {
+  const { contextLength } = engine;
+  return {
+    promptTokens: needed,
+    contextLength,
+    reserved: answerReserve(contextLength),
+    cachedInMemory: 0,
+    cachedOnDisk: 0,
+    toRead: needed,
+    overLong: { needed, available, offers },
+    unknownMentions: [],
+    files: 0,
+  };
+}
+
+export function contextToWire(preview: Preview, choice: Choice): ContextReport {
+  const { packed, tokenUse, memory, repositoryEnd } = preview;
+  const files = packed?.files ?? [];
+  const sum = (of: readonly { readonly tokens: number }[]) =>
+    of.reduce((total, { tokens }) => total + tokens, 0);
+  const outlines = sum(files.filter(({ as }) => as === 'outline'));
+  return {
+    contextLength: tokenUse.contextLength,
+    reserved: tokenUse.reserved,
+    tokens: { head: (packed?.head.tokens ?? 0) - outlines, outlines, journal: sum(packed?.journal ?? []) },
+    cachedInMemory: Math.min(preview.cachedInMemory, repositoryEnd),
+    cachedOnDisk: Math.max(0, Math.min(preview.cachedOnDisk, repositoryEnd - preview.cachedInMemory)),
+    root: contextTree(files, packed?.leftOut ?? [], {
+      start: repositoryEnd - (packed?.tokens ?? 0),
+      cached: preview.cachedInMemory + preview.cachedOnDisk,
+      choice,
+    }),
+    journal: (packed?.journal ?? []).map(({ path, change, tokens }) => ({ path, change, tokens })),
+    kv: { used: [{ kind: 'f16', bytes: memory.kvUsed }], reserved: memory.kvReserved },
+    readingInBackground: false,
+    notes: preview.notes,
+  };
+}
+
+const MOST_MENTIONS = 200;
+const USUAL_MENTIONS = 20;
+
+export function mentionsFromWire(params: unknown): { readonly query: string; readonly limit: number } {
+  const { query, limit } = record(params, 'params');
+  return {
+    query: string(query, 'query', 1024),
+    limit: limit === undefined ? USUAL_MENTIONS : clampInteger(limit, 1, MOST_MENTIONS, 'limit'),
+  };
+}
+
+const THINGS = ['selection', 'problems', 'diff', 'terminal'] as const;
+
+/** `search` is null where there is no workspace to read. */
+export function mentionsToWire(query: string, search: PathSearch | null, limit: number): readonly Mention[] {
+  const { kind, rest } = /^(?:(?<kind>file|folder):)?"?(?<rest>[^"]*)/.exec(query)?.groups ?? {};
+  const wanted = rest ?? '';
+  const things = kind
+    ? []
+    : THINGS.filter((thing) => thing.startsWith(wanted.toLowerCase())).map((thing): Mention => {
+        const matches = Array.from(wanted, (_, i) => i);
+        return { kind: thing, insert: `@${thing}`, label: thing, matches };
+      });
+  const paths = search?.find(wanted, kind === 'file' || kind === 'folder' ? kind : 'any', limit) ?? [];
+  return [
+    ...things,
+    ...paths.map(({ path, kind: own, matches }): Mention => {
+      const plain = /^[\p{L}\p{N}_$.][\p{L}\p{N}_$./+@~-]*$/u.test(path) && !/[.-]$/.test(path);
+      return { kind: own, insert: plain ? `@${path}` : `@"${path}"`, label: path, path, matches };
+    }),
+  ].slice(0, limit);
+}
