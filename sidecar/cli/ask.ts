@@ -1,5 +1,6 @@
 /** `ask`: a question about a repository, answered in the terminal as the chat view would. */
 import path from 'node:path';
+import { HeadStore } from '../context/head-store.ts';
 import { RepositoryContext } from '../context/pack.ts';
 import { type ChatAnswer, ChatSession, type ChatSink } from '../session/chat-session.ts';
 import { ModelHost } from '../session/model-host.ts';
@@ -54,7 +55,9 @@ export const command: Command = {
 async function ask(context: CliContext, question: string): Promise<ChatAnswer> {
   const folder = path.resolve(textOption(context.values, 'repo') ?? '.');
   const withRepository = !flag(context.values, 'no-repo');
-  const repository = withRepository ? new RepositoryContext([{ folder, label: null }]) : null;
+  const { cacheFolder } = context.common;
+  const heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
+  const repository = withRepository ? new RepositoryContext([{ folder, label: null }], heads) : null;
   const line = new ProgressLine(process.stderr);
   const host = new ModelHost(({ modelPath: _, signal: _signal, ...options }) => context.loadEngine(options));
   await host.select(context.modelPath(), {});

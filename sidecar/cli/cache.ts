@@ -1,4 +1,5 @@
 /** `cache`: what of prompts that were read is kept on disk; deletes it on command. */
+import { HeadStore } from '../context/head-store.ts';
 import { clearStore, reportStore, verifyStore } from '../engine/kv/store/limits.ts';
 import type { Command } from './command.ts';
 import { flag } from './options.ts';
@@ -13,6 +14,7 @@ export const command: Command = {
     if (folder === null) throw new Error('--no-cache leaves nothing to report on.');
     if (flag(values, 'clear')) {
       const freed = await clearStore(folder);
+      await new HeadStore(folder).clear();
       print(`Deleted ${megabytes(freed)} from ${folder}.\n`);
       result({ folder, freed_bytes: freed, entries: 0, bytes: 0 });
       return;

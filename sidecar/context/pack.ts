@@ -8,8 +8,9 @@ import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { IndexFact } from '../prompt/index-block.ts';
 import { type Choice, decisionOn, NO_CHOICE } from './choice.ts';
-import { FileReader, inSlices, type LeftOut, type SourceFile } from './files.ts';
+import { FileReader, inSlices, type LeftOut, SourceFile } from './files.ts';
 import { shouldFold } from './fold.ts';
+import type { HeadStore, StoredHead } from './head-store.ts';
 import { type JournalEntry, journalOf } from './journal.ts';
 import { mentionsIn, resolveMention, workspaceDiff } from './mentions.ts';
 import { changeCounts, stableOrder } from './order.ts';
@@ -71,16 +72,30 @@ const COUNTS_VALID_MS = 10 * 60 * 1000;
 
 export class RepositoryContext {
   private readonly roots: readonly Root[];
+  private readonly heads: HeadStore | null;
   private readonly reader = new FileReader();
   private readonly index = new SymbolIndex();
   private counts: { readonly value: ReadonlyMap<string, number>; readonly time: number } | null = null;
 
-  constructor(roots: readonly Root[]) {
+  /** `heads` keeps the head of the prompt for after a restart; null keeps it in memory alone. */
+  constructor(roots: readonly Root[], heads: HeadStore | null = null) {
     this.roots = roots;
+    this.heads = heads;
   }
 
   /** Throws WorkspaceError where there is nothing to read. */
   async pack(request: PackRequest): Promise<Packed> {
+    const stored =
+      request.previous === null ? await this.heads?.load(this.roots, request.tokenizer.size) : null;
+    const previous = stored ? restored(stored, request.tokenizer) : request.previous;
+    const packed = await this.packAfter({ ...request, previous });
+    if (this.heads && packed.head.files !== previous?.head.files) {
+      await this.heads.save(this.roots, request.tokenizer.size, storedHead(packed));
+    }
+    return packed;
+  }
+
+  private async packAfter(request: PackRequest): Promise<Packed> {
     const { tokenizer, signal, previous, choice = NO_CHOICE } = request;
     const { sources, leftOut } = await this.read(request);
     if (sources.length === 0) throw new WorkspaceError(nothingToRead(this.roots, leftOut));
@@ -170,6 +185,40 @@ export class RepositoryContext {
     }
     return this.counts.value;
   }
+}
+
+function storedHead({ head, whole }: Packed): StoredHead {
+  const inWhole = new Set(head.files.filter(({ lines }) => !lines).map(({ path }) => path));
+  return {
+    whole,
+    spent: head.spent,
+    choice: head.choice,
+    files: head.files.map(({ path, text, lines }) => ({ path, text, ...(lines && { lines }) })),
+    base: [...head.base.values()]
+      .filter(({ path }) => !inWhole.has(path))
+      .map(({ path, text }) => ({ path, text })),
+  };
+}
+
+/** As it was laid out before a restart; its fingerprint is none, since files may have changed. */
+function restored(stored: StoredHead, tokenizer: Tokenizer): Packed {
+  const { whole, spent, choice } = stored;
+  const base = new Map(stored.base.map(({ path, text }) => [path, new SourceFile(path, text, 'stored')]));
+  const files = stored.files.map((part) => {
+    const file = base.get(part.path) ?? new SourceFile(part.path, part.text, 'stored');
+    base.set(part.path, file);
+    return packedPart(tokenizer, file, part);
+  });
+  const tokens = files.reduce((sum, file) => sum + file.tokens, 0);
+  return {
+    files,
+    leftOut: [],
+    tokens,
+    whole,
+    fingerprint: '',
+    head: { files, tokens, base, spent, choice },
+    journal: [],
+  };
 }
 
 /** A head of its own, with nothing changed since. */

@@ -1,5 +1,6 @@
 /** gemma/cacheReport and gemma/clearCache: what of prompts that were read lies on disk, and deleting it. */
 import type { InitializeParams } from 'vscode-languageserver/node';
+import { HeadStore } from '../context/head-store.ts';
 import { clearStore, reportStore } from '../engine/kv/store/limits.ts';
 import { type CacheReport, CacheReportRequest, ClearCacheRequest } from '../protocol/methods.ts';
 import { DEFAULT_GIGABYTES } from '../session/kv-store-options.ts';
@@ -25,7 +26,9 @@ export class CacheFeature implements Feature {
     connection.onRequest(CacheReportRequest.method, () => this.report());
     connection.onRequest(ClearCacheRequest.method, async () => {
       try {
-        return { freedBytes: this.folder === null ? 0 : await clearStore(this.folder) };
+        if (this.folder === null) return { freedBytes: 0 };
+        await new HeadStore(this.folder).clear();
+        return { freedBytes: await clearStore(this.folder) };
       } catch (error) {
         throw toResponseError(error);
       }

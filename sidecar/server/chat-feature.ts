@@ -1,5 +1,6 @@
 /** gemma/chat: a question in, progress and text out as notifications, the account of it as the result. */
 import type { CancellationToken, InitializeParams } from 'vscode-languageserver/node';
+import { HeadStore } from '../context/head-store.ts';
 import { PathSearch } from '../context/mentions.ts';
 import { RepositoryContext, type UnsavedText } from '../context/pack.ts';
 import { ContextFullError } from '../prompt/budget.ts';
@@ -26,6 +27,7 @@ import {
 import { toResponseError } from './errors.ts';
 import type { Feature } from './feature.ts';
 import type { ServerContext } from './server-context.ts';
+import { cacheFromWire } from './status-wire.ts';
 
 /** Progress more often than this is noise to a person. */
 const PROGRESS_INTERVAL_MS = 50;
@@ -35,6 +37,7 @@ const PATHS_VALID_MS = 10_000;
 export class ChatFeature implements Feature {
   private readonly context: ServerContext;
   private readonly session: ChatSession;
+  private heads: HeadStore | null;
   private repository: { readonly key: string; readonly context: RepositoryContext } | null = null;
 
   /** For completion of mentions; listed anew after a while. */
@@ -44,12 +47,15 @@ export class ChatFeature implements Feature {
     readonly time: number;
   } | null = null;
 
-  constructor(context: ServerContext) {
+  constructor(context: ServerContext, cacheFolder: string | null) {
+    this.heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
     this.context = context;
     this.session = new ChatSession(context.host);
   }
 
-  initialize(_params: InitializeParams) {
+  initialize(params: InitializeParams) {
+    // Whoever wants no KV on disk wants no source text there either.
+    if (cacheFromWire(params.initializationOptions) === null) this.heads = null;
     const { connection } = this.context;
     connection.onRequest(ChatRequest.method, (params: unknown, token: CancellationToken) =>
       this.chat(params, token),
@@ -169,7 +175,8 @@ export class ChatFeature implements Feature {
     const roots = this.context.workspace.roots();
     if (roots.length === 0) return null;
     const key = JSON.stringify(roots);
-    if (this.repository?.key !== key) this.repository = { key, context: new RepositoryContext(roots) };
+    if (this.repository?.key !== key)
+      this.repository = { key, context: new RepositoryContext(roots, this.heads) };
     return this.repository.context;
   }
 

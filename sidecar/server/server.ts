@@ -46,7 +46,7 @@ export function runServer(options: ServerOptions): Promise<number> {
     context.workspace,
     new CacheFeature(context, options.cacheFolder),
     new StatusFeature(context, options.defaults, options.cacheFolder),
-    new ChatFeature(context),
+    new ChatFeature(context, options.cacheFolder),
     new CompletionFeature(context),
   ];
 

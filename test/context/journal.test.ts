@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
-import { renameSync, unlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { shouldFold } from '../../sidecar/context/fold.ts';
+import { HeadStore } from '../../sidecar/context/head-store.ts';
 import { lineChanges } from '../../sidecar/context/line-changes.ts';
 import { type Packed, RepositoryContext } from '../../sidecar/context/pack.ts';
 import { chatPrompt } from '../../sidecar/prompt/chat-prompt.ts';
-import { git, temporaryRepository, writeFiles } from '../support/repository.ts';
+import { git, temporaryFolder, temporaryRepository, writeFiles } from '../support/repository.ts';
 import { ByteTokenizer } from '../support/scripted-engine.ts';
 
 const tokenizer = new ByteTokenizer();
@@ -143,4 +144,30 @@ test('folding keeps the unchanged beginning and moves what changed to the end', 
   );
   assert.equal(next.journal.length, 0);
   assert.equal(next.head.spent, 0);
+});
+
+test('after a restart the head is the same, edits since then are told, and a damaged head is as none', async () => {
+  const folder = temporaryRepository({ 'a.ts': file('a'), 'b.ts': file('b'), 'c.ts': file('c') });
+  const cache = temporaryFolder();
+  const started = () => new RepositoryContext([{ folder, label: null }], new HeadStore(cache));
+  const first = await started().pack({ ...BIG, unsaved: [], previous: null });
+  writeFiles(folder, { 'a.ts': file('a').replace('a30 = 30', 'a30 = 31') });
+  const next = await started().pack({ ...BIG, unsaved: [], previous: null });
+  const head = promptOf(first);
+  assert.ok(promptOf(next).subarray(0, head.length).equals(head));
+  assert.deepEqual(
+    next.journal.map(({ path, change }) => `${change} ${path}`),
+    ['edited a.ts'],
+  );
+  const stored = path.join(cache, 'heads', readdirSync(path.join(cache, 'heads'))[0]!);
+  assert.equal(statSync(stored).mode & 0o777, 0o600);
+  const text = readFileSync(stored, 'utf8');
+  for (const damage of [text.slice(0, -5), text.replace('a30', 'a3l'), '', 'x', text.replace('1 ', '2 ')]) {
+    writeFileSync(stored, damage);
+    assert.equal(await new HeadStore(cache).load([{ folder, label: null }], tokenizer.size), null);
+  }
+  const fresh = await started().pack({ ...BIG, unsaved: [], previous: null });
+  assert.equal(fresh.journal.length, 0);
+  await new HeadStore(cache).clear();
+  assert.deepEqual(readdirSync(cache), []);
 });
