@@ -11,6 +11,7 @@ import { elementWiseTests } from './conformance/element-wise.ts';
 import { matrixTests } from './conformance/matrices.ts';
 import { foreignPartsTests, misuseTests } from './conformance/misuse.ts';
 import { cpuSubjects } from './conformance/subjects.ts';
+import { visionTests } from './conformance/vision.ts';
 
 describe('oracle', () => {
   misuseTests(() => createOracleBackend());
@@ -43,6 +44,11 @@ for (const subject of cpuSubjects()) {
       () => oracle,
     );
     matrixTests(subject);
+    visionTests(
+      subject,
+      () => backend,
+      () => oracle,
+    );
     bitIdentityTests(subject);
     const small = () => subject.create({ precision: 'int8', threads: 1 });
     misuseTests(small);

@@ -29,7 +29,7 @@ describe('native addon', () => {
     x = native.createActivation(engine, 4, 32);
     y = native.createActivation(engine, 4, 32);
     const bytes = new Uint8Array(32 * 32 * 4);
-    matrix = await native.loadMatrix(engine, 'm', F32, 32, 32, bytes, 0, 0, 0);
+    matrix = await native.loadMatrix(engine, 'm', F32, 32, 32, bytes, 0, 0, 0, false);
     vector = await native.loadVector(engine, 'v', F32, 1, 32, bytes.subarray(0, 128), 0, 0, 0);
     arena = native.createArena(engine, 2, 1, 32, 3).handle;
   });
@@ -115,9 +115,9 @@ describe('native addon', () => {
 
   it('refuses shapes that overflow and arenas beyond any memory', async () => {
     const none = new Uint8Array(0);
-    await assert.rejects(native.loadMatrix(engine, 'm', F32, 2 ** 31, 2 ** 31, none, 0, 0, 0), RANGE);
-    assert.throws(() => native.loadMatrix(engine, 'm', F32, 2 ** 40, 1, none, 0, 0, 0), RANGE);
-    assert.throws(() => native.loadMatrix(engine, 'm', 99, 1, 1, none, 0, 0, 0), RANGE);
+    await assert.rejects(native.loadMatrix(engine, 'm', F32, 2 ** 31, 2 ** 31, none, 0, 0, 0, false), RANGE);
+    assert.throws(() => native.loadMatrix(engine, 'm', F32, 2 ** 40, 1, none, 0, 0, 0, false), RANGE);
+    assert.throws(() => native.loadMatrix(engine, 'm', 99, 1, 1, none, 0, 0, 0, false), RANGE);
     assert.throws(() => native.createArena(engine, 4096, 4096, 4096, 2 ** 24), RANGE);
     assert.throws(() => native.createActivation(engine, 2 ** 31, 2 ** 31), RANGE);
     const refused = { code: 'OUT_OF_MEMORY', message: /refused \d+ MiB .* for the KV cache/ };
@@ -135,7 +135,7 @@ describe('native addon', () => {
   it('rejects a load that is under way when its engine is disposed of', async () => {
     const other = native.createEngine(1, '', true).handle;
     const loads = [1, 2, 3].map((i) =>
-      native.loadMatrix(other, `m${i}`, F32, 512, 512, new Uint8Array(512 * 512 * 4), 0, 0, 0),
+      native.loadMatrix(other, `m${i}`, F32, 512, 512, new Uint8Array(512 * 512 * 4), 0, 0, 0, false),
     );
     native.disposeEngine(other);
     for (const outcome of await Promise.allSettled(loads)) {

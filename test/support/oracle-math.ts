@@ -66,3 +66,17 @@ export function attention(
   });
   out.set(sums);
 }
+
+/** out = (x - mean) / sqrt(variance + eps) * weight + bias. */
+export function layerNorm(
+  out: Float32Array,
+  x: Float32Array,
+  weight: Float32Array,
+  bias: Float32Array,
+  eps: number,
+): void {
+  const mean = x.reduce((sum, value) => sum + value, 0) / x.length;
+  const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
+  const inverse = 1 / Math.sqrt(variance + eps);
+  for (let i = 0; i < x.length; i++) out[i] = (x[i]! - mean) * inverse * weight[i]! + bias[i]!;
+}

@@ -25,12 +25,15 @@ export interface Matrix {
   readonly name: string;
   readonly rows: number;
   readonly columns: number;
+  /** Frees it; a pass under way keeps it alive. Idempotent. */
+  dispose(): void;
 }
 /** A vector of F32 on the device. */
 export interface Vector {
   readonly [handle]?: 'vector';
   readonly name: string;
   readonly length: number;
+  dispose(): void;
 }
 /** Scratch for activations on the device: F32 `[tokens][width]`, row-major. */
 export interface Activation {
@@ -131,8 +134,25 @@ export interface Pass {
   attention(out: Activation, q: Activation, kv: KvView, options: AttentionOptions): void;
   /** out = gelu_tanh(gate) * up. out may be gate. */
   geluMul(out: Activation, gate: Activation, up: Activation, tokens: number): void;
-  /** out += x. */
-  add(out: Activation, x: Activation, tokens: number): void;
+  /** out[firstToken + i] += x[i], i < tokens. `firstToken` is 0 by default. */
+  add(out: Activation, x: Activation, tokens: number, firstToken?: number): void;
+  /** out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias, row by row. out may be x. */
+  layerNorm(out: Activation, x: Activation, weight: Vector, bias: Vector, tokens: number, eps: number): void;
+  /** x = x + bias in every row, in place; with 'gelu' gelu_tanh(x + bias). */
+  addBias(x: Activation, bias: Vector, tokens: number, then?: 'gelu'): void;
+  /** x is a grid `[side][side]` of rows; out `[side / factor][side / factor]`, each the mean of a factor x factor square. */
+  averagePool(out: Activation, x: Activation, side: number, factor: number): void;
+  /**
+   * out = softmax(scale * q k^T) v with every row seeing every row; all are `[tokens][heads * headDim]`, any headDim up to
+   * 256, out may be q. For int8 precision a backend may round q, k, v and weights to BF16 (relative error about 3e-3).
+   */
+  mutualAttention(
+    out: Activation,
+    q: Activation,
+    k: Activation,
+    v: Activation,
+    options: { readonly tokens: number; readonly heads: number; readonly scale: number },
+  ): void;
   /**
    * Runs the recorded operations. The event loop stays free meanwhile. Rejects with {@link PassCancelled} once
    * `signal` fires (checked between operations, well under 250 ms); KV written by a cancelled pass is garbage
@@ -156,7 +176,12 @@ export interface Backend {
   readonly precision: ActivationPrecision;
   /** Equal for two backends only if they give the same bits: build, instruction set, precision. */
   readonly numerics: string;
-  loadMatrix(source: WeightSource): Promise<Matrix>;
+  /**
+   * `rounded`: for int8 precision the backend may keep the matrix as BF16, and round what a product with it reads to BF16,
+   * where that is faster (relative error of a product about 2e-3). Such a matrix is no table for `embed`, and shares no
+   * matmul with others.
+   */
+  loadMatrix(source: WeightSource, rounded?: boolean): Promise<Matrix>;
   loadVector(source: WeightSource): Promise<Vector>;
   createActivation(tokens: number, width: number): Activation;
   /** Throws {@link OutOfMemory} if the system refuses the reservation. */

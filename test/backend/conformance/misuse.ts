@@ -116,6 +116,20 @@ const MISUSES: Readonly<Record<string, (pass: Pass, parts: Parts) => void>> = {
     pass.attention(x, x, { arena, pageTable: table }, attend),
   'geluMul: widths differ': (pass, { x, narrow }) => pass.geluMul(x, x, narrow, 4),
   'add: widths differ': (pass, { x, narrow }) => pass.add(x, narrow, 4),
+  'layerNorm: widths differ': (pass, { x, narrow, weight }) =>
+    pass.layerNorm(narrow, x, weight, weight, 4, 1e-6),
+  'layerNorm: too many tokens': (pass, { x, y, weight }) => pass.layerNorm(y, x, weight, weight, 5, 1e-6),
+  'addBias: wrong width': (pass, { narrow, weight }) => pass.addBias(narrow, weight, 4),
+  'averagePool: factor does not divide': (pass, { x, y }) => pass.averagePool(y, x, 2, 3),
+  'averagePool: side beyond the rows': (pass, { x, y }) => pass.averagePool(y, x, 3, 1),
+  'averagePool: output is the input': (pass, { x }) => pass.averagePool(x, x, 2, 1),
+  'mutualAttention: heads do not fill the row': (pass, { x, y }) =>
+    pass.mutualAttention(y, x, x, x, { tokens: 4, heads: 3, scale: 1 }),
+  'mutualAttention: widths differ': (pass, { x, y, narrow }) =>
+    pass.mutualAttention(y, x, narrow, x, { tokens: 4, heads: 1, scale: 1 }),
+  'mutualAttention: too many tokens': (pass, { x, y }) =>
+    pass.mutualAttention(y, x, x, x, { tokens: 5, heads: 1, scale: 1 }),
+  'add: rows behind the end': (pass, { x, y }) => pass.add(x, y, 2, 3),
   'add: too many tokens': (pass, { x, y }) => pass.add(x, y, 5),
 };
 

@@ -160,6 +160,8 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                     method<&CpuAddon::dispose_engine>("disposeEngine"),
                     method<&CpuAddon::load_matrix>("loadMatrix"),
                     method<&CpuAddon::load_vector>("loadVector"),
+                    method<&CpuAddon::dispose_matrix>("disposeMatrix"),
+                    method<&CpuAddon::dispose_vector>("disposeVector"),
                     method<&CpuAddon::create_activation>("createActivation"),
                     method<&CpuAddon::dispose_activation>("disposeActivation"),
                     method<&CpuAddon::create_arena>("createArena"),
@@ -261,10 +263,12 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
   Napi::Value load_matrix(const Info& info) {
     Host& target = host(info);
     const WeightArguments w = weight(info);
+    const bool rounded = info[9].ToBoolean().Value();
     auto loaded = std::make_shared<std::shared_ptr<gs::MatrixObject>>();
     Engine* engine = target.engine.get();
     return target.post(
-        info.Env(), [=] { *loaded = engine->load_matrix(w.name, w.format, w.rows, w.columns, *w.data); },
+        info.Env(),
+        [=] { *loaded = engine->load_matrix(w.name, w.format, w.rows, w.columns, *w.data, rounded); },
         [=](Napi::Env env) {
           return Napi::Number::New(env, static_cast<double>(engine->objects().matrices.add(*loaded)));
         });
@@ -291,6 +295,16 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     return Napi::Number::New(
         info.Env(),
         static_cast<double>(engine.objects().activations.add(engine.create_activation(tokens, width))));
+  }
+
+  Napi::Value dispose_matrix(const Info& info) {
+    host(info).engine->objects().matrices.remove(handle(info[1]));
+    return info.Env().Undefined();
+  }
+
+  Napi::Value dispose_vector(const Info& info) {
+    host(info).engine->objects().vectors.remove(handle(info[1]));
+    return info.Env().Undefined();
   }
 
   // A running pass keeps what it uses alive, so disposing of it early is safe.
@@ -368,8 +382,8 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     const int64_t count =
         integer(info[3], 0, static_cast<int64_t>(words.ElementLength()), "The list's length");
     Engine* engine = target.engine.get();
-    const auto program = std::make_shared<gs::Program>(
-        gs::decode_program(words.Data(), static_cast<size_t>(count), engine->objects(), engine->int8()));
+    const auto program = std::make_shared<gs::Program>(gs::decode_program(
+        words.Data(), static_cast<size_t>(count), engine->objects(), engine->int8(), engine->bf16()));
     const auto flag = std::make_shared<std::atomic<bool>>(false);
     if (!target.passes.emplace(pass, flag).second)
       throw gs::RangeError("A pass with this number is running.");

@@ -86,9 +86,9 @@ class NativeCpuBackend implements CpuBackend {
     this.description = `CPU, ${created.description}, ${created.threads} thread${created.threads === 1 ? '' : 's'}`;
   }
 
-  async loadMatrix(source: WeightSource): Promise<Matrix> {
+  async loadMatrix(source: WeightSource, rounded = false): Promise<Matrix> {
     try {
-      const id = await this.#owner.native.loadMatrix(...this.#weight(source));
+      const id = await this.#owner.native.loadMatrix(...this.#weight(source), rounded);
       return new CpuMatrix(this.#owner, id, source.name, source.rows, source.columns);
     } catch (error) {
       throw toBackendError(error);

@@ -14,6 +14,7 @@ export class CpuMatrix implements Matrix {
   readonly name: string;
   readonly rows: number;
   readonly columns: number;
+  #disposed = false;
 
   constructor(owner: Owner, id: number, name: string, rows: number, columns: number) {
     this.owner = owner;
@@ -22,6 +23,12 @@ export class CpuMatrix implements Matrix {
     this.rows = rows;
     this.columns = columns;
   }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    guard(() => this.owner.native.disposeMatrix(this.owner.engine, this.id));
+  }
 }
 
 export class CpuVector implements Vector {
@@ -29,12 +36,19 @@ export class CpuVector implements Vector {
   readonly id: number;
   readonly name: string;
   readonly length: number;
+  #disposed = false;
 
   constructor(owner: Owner, id: number, name: string, length: number) {
     this.owner = owner;
     this.id = id;
     this.name = name;
     this.length = length;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    guard(() => this.owner.native.disposeVector(this.owner.engine, this.id));
   }
 }
 

@@ -26,10 +26,16 @@ const OP = {
   attention: 6,
   geluMul: 7,
   add: 8,
+  layerNorm: 9,
+  addBias: 10,
+  averagePool: 11,
+  mutualAttention: 12,
 } as const;
 
 /** Positions that the engine accepts; far beyond any Gemma's context. */
 const MAX_POSITION = 1 << 24;
+/** `kMaxMutualHeadDim` of kernels.h. */
+const MAX_HEAD = 256;
 
 function require(holds: boolean, message: string): asserts holds {
   if (!holds) throw new RangeError(message);
@@ -199,12 +205,68 @@ export class CpuPass implements Pass {
     this.#write(OP.geluMul, to.id, left.id, right.id, tokens);
   }
 
-  add(out: Activation, x: Activation, tokens: number): void {
+  add(out: Activation, x: Activation, tokens: number, firstToken = 0): void {
     const to = this.#activation(out, 'add: out');
     const from = this.#activation(x, 'add: x');
     require(to.width === from.width, 'add: widths do not agree');
-    requireCount(tokens, 1, Math.min(to.tokens, from.tokens), 'add: tokens');
-    this.#write(OP.add, to.id, from.id, tokens);
+    requireCount(firstToken, 0, to.tokens, 'add: firstToken');
+    requireCount(tokens, 1, Math.min(to.tokens - firstToken, from.tokens), 'add: tokens');
+    this.#write(OP.add, to.id, from.id, tokens, firstToken);
+  }
+
+  layerNorm(out: Activation, x: Activation, weight: Vector, bias: Vector, tokens: number, eps: number): void {
+    const to = this.#activation(out, 'layerNorm: out');
+    const from = this.#activation(x, 'layerNorm: x');
+    const [scale, shift] = [this.#vector(weight, 'layerNorm: weight'), this.#vector(bias, 'layerNorm: bias')];
+    require(from.width === scale.length &&
+      from.width === shift.length &&
+      from.width === to.width, `layerNorm: widths do not agree with x's ${from.width}`);
+    requireCount(tokens, 1, Math.min(to.tokens, from.tokens), 'layerNorm: tokens');
+    require(Number.isFinite(eps) && eps >= 0, `layerNorm: eps must be a small positive number, not ${eps}`);
+    this.#write(OP.layerNorm, to.id, from.id, scale.id, shift.id, tokens, eps);
+  }
+
+  addBias(x: Activation, bias: Vector, tokens: number, then?: 'gelu'): void {
+    const to = this.#activation(x, 'addBias: x');
+    const shift = this.#vector(bias, 'addBias: bias');
+    require(to.width === shift.length, 'addBias: widths do not agree');
+    requireCount(tokens, 1, to.tokens, 'addBias: tokens');
+    this.#write(OP.addBias, to.id, shift.id, tokens, then === 'gelu' ? 1 : 0);
+  }
+
+  averagePool(out: Activation, x: Activation, side: number, factor: number): void {
+    const to = this.#activation(out, 'averagePool: out');
+    const from = this.#activation(x, 'averagePool: x');
+    requireCount(side, 1, Math.floor(Math.sqrt(from.tokens)), 'averagePool: side');
+    requireCount(factor, 1, side, 'averagePool: factor');
+    require(side % factor === 0, `averagePool: ${side} is no multiple of ${factor}`);
+    require((side / factor) ** 2 <= to.tokens &&
+      to.width === from.width &&
+      to !== from, 'averagePool: out does not fit');
+    this.#write(OP.averagePool, to.id, from.id, side, factor);
+  }
+
+  mutualAttention(
+    out: Activation,
+    q: Activation,
+    k: Activation,
+    v: Activation,
+    { tokens, heads, scale }: { readonly tokens: number; readonly heads: number; readonly scale: number },
+  ): void {
+    const ids = [out, q, k, v].map((value, i) => {
+      const part = this.#activation(value, `mutualAttention: ${['out', 'q', 'k', 'v'][i]}`);
+      require(part.width === q.width, 'mutualAttention: widths do not agree');
+      requireCount(tokens, 1, part.tokens, 'mutualAttention: tokens');
+      return part.id;
+    });
+    requireCount(heads, 1, q.width, 'mutualAttention: heads');
+    require(q.width % heads === 0 &&
+      q.width / heads <=
+        MAX_HEAD, `mutualAttention: ${heads} heads do not fill a width of ${q.width} with at most ${MAX_HEAD} each`);
+    require(out !== k && out !== v, 'mutualAttention: out must not be k or v');
+    require(Number.isFinite(scale), `mutualAttention: scale must be finite, not ${scale}`);
+    const [to, queries, keys, values] = ids as [number, number, number, number];
+    this.#write(OP.mutualAttention, to, queries, keys, values, tokens, heads, scale);
   }
 
   async submit(signal?: AbortSignal): Promise<void> {
@@ -249,6 +311,12 @@ export class CpuPass implements Pass {
   #activation(value: Activation, what: string): CpuActivation {
     require(value instanceof CpuActivation &&
       value.owner === this.#owner, `${what} is no activation of this backend`);
+    return value;
+  }
+
+  #vector(value: Vector, what: string): CpuVector {
+    require(value instanceof CpuVector &&
+      value.owner === this.#owner, `${what} is no vector of this backend`);
     return value;
   }
 

@@ -107,7 +107,7 @@ MemoryUse Engine::memory() const {
 }
 
 std::shared_ptr<MatrixObject> Engine::load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
-                                                  int64_t columns, const WeightData& data) {
+                                                  int64_t columns, const WeightData& data, bool rounded) {
   if (rows < 1 || columns < 1 || columns % column_multiple(format) != 0) {
     throw RangeError(name + " has an impossible shape.");
   }
@@ -124,6 +124,13 @@ std::shared_ptr<MatrixObject> Engine::load_matrix(const std::string& name, Matri
     pack_panel(format, bytes.data(), rows, columns, panel, out + panel * panel_size);
   });
   if (stopping_.load()) throw CancelledError();
+  if (rounded && bf16()) {
+    const int64_t pairs = (columns + 1) / 2;
+    Region halves(static_cast<size_t>(panels * pairs) * kVectorBytes, HugePages::kYes, name);
+    run_kernel(kernels_.bf16_pack, {matrix->packed(), halves.data()});
+    matrix->panels = std::move(halves);
+    matrix->bf16 = true;
+  }
   return matrix;
 }
 
@@ -315,6 +322,33 @@ void Engine::run_op(MatmulOp& op) {
   run_kernel(kernels_.matmul, op.args);
 }
 
+uint8_t* Engine::shared(Region& region, size_t bytes, const char* purpose) {
+  if (bytes > region.size()) {
+    region = Region();
+    region = Region(bytes, HugePages::kYes, purpose);
+    count_shared_scratch();
+  }
+  return region.data();
+}
+
+void Engine::run_op(MutualAttentionArgs& args) {
+  const auto bytes = static_cast<size_t>(kernels_.mutual_attention_bytes(args));
+  args.packed = shared(image_, bytes, "keys and values of an image");
+  run_kernel(kernels_.mutual_attention_pack, args);
+  if (!is_cancelled()) run_kernel(kernels_.mutual_attention, args);
+}
+
+void Engine::run_op(Bf16MatmulOp& op) {
+  const auto columns = static_cast<size_t>(op.round.columns + op.round.columns % 2);
+  const size_t bytes = static_cast<size_t>(op.round.tokens) * columns * sizeof(uint16_t);
+  op.round.out = reinterpret_cast<uint16_t*>(shared(image_, bytes, "rounded activations"));
+  run_kernel(kernels_.bf16_round, op.round);
+  for (Bf16MatmulArgs& target : op.targets) {
+    target.x = op.round.out;
+    run_kernel(kernels_.bf16_matmul, target);
+  }
+}
+
 void Engine::run_op(const GatedMatmulOp& op) {
   run_kernel(kernels_.gated_matmul, {rounded(0, op.tokens, op.columns), op.tokens, op.columns, op.gate, op.up,
                                      rounded(1, op.tokens, op.gate.rows)});
@@ -336,7 +370,7 @@ QuantizedActivations Engine::rounded(int buffer, int64_t tokens, int64_t columns
 }
 
 void Engine::count_shared_scratch() {
-  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size());
+  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size() + image_.size());
 }
 
 }  // namespace gs

@@ -44,6 +44,8 @@ class Engine {
   const Isa& isa() const { return isa_; }
   int threads() const { return threads_; }
   bool int8() const { return int8_; }
+  // Whether matrices that may be rounded become BF16: the processor must have dot products for it.
+  bool bf16() const { return int8_ && kernels_.bf16_available(); }
   Objects& objects() { return objects_; }
   MemoryUse memory() const;
 
@@ -56,7 +58,7 @@ class Engine {
 
   // Packs with all threads. Dispatcher only.
   std::shared_ptr<MatrixObject> load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
-                                            int64_t columns, const WeightData& data);
+                                            int64_t columns, const WeightData& data, bool rounded = false);
   std::shared_ptr<VectorObject> load_vector(const std::string& name, MatrixFormat format, int64_t length,
                                             const WeightData& data);
 
@@ -80,6 +82,13 @@ class Engine {
   void run_op(const GatedMatmulOp& op);
   void run_op(KvWriteOp& op);
   void run_op(AttentionOp& op);
+  void run_op(const LayerNormArgs& args) { run_kernel(kernels_.layer_norm, args); }
+  void run_op(const AddBiasArgs& args) { run_kernel(kernels_.add_bias, args); }
+  void run_op(const AveragePoolArgs& args) { run_kernel(kernels_.average_pool, args); }
+  void run_op(MutualAttentionArgs& args);
+  void run_op(Bf16MatmulOp& op);
+  // At least `bytes` of `region`, which grows and never shrinks.
+  uint8_t* shared(Region& region, size_t bytes, const char* purpose);
   // One of the two buffers of rounded activations, laid out for that many; grows with the need.
   QuantizedActivations rounded(int buffer, int64_t tokens, int64_t columns);
 
@@ -91,7 +100,7 @@ class Engine {
   Objects objects_;
 
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
-  Region rounded_[2], partials_;
+  Region rounded_[2], partials_, image_;
   std::atomic<size_t> shared_scratch_{0};
   void count_shared_scratch();
   // Of the pass in progress, else null. Written by the dispatcher between regions, read by all workers.

@@ -80,6 +80,25 @@ struct UseOf {
     return any({{args.gate, args.count}, {args.up, args.count}, {args.out, args.count}});
   }
   Use operator()(const AddArgs& args) const { return any({{args.out, args.count}, {args.x, args.count}}); }
+  Use operator()(const LayerNormArgs& args) const {
+    return any({{args.x, args.rows * args.width}, {args.out, args.rows * args.width}});
+  }
+  Use operator()(const AddBiasArgs& args) const { return any({{args.x, args.rows * args.width}}); }
+  Use operator()(const AveragePoolArgs& args) const {
+    const int64_t count = args.side * args.side * args.width;
+    return any({{args.x, count}, {args.out, count / (args.factor * args.factor)}});
+  }
+  Use operator()(const MutualAttentionArgs& args) const {
+    const int64_t count = args.tokens * args.heads * args.head_dim;
+    return any({{args.q, count}, {args.k, count}, {args.v, count}, {args.out, count}});
+  }
+  Use operator()(const Bf16MatmulOp& op) const {
+    if (any({{op.round.x, op.round.tokens * op.round.columns}}) == Use::kReads) return Use::kReads;
+    for (const Bf16MatmulArgs& target : op.targets) {
+      if (stretch.meets(target.out, target.tokens * target.rows)) return Use::kReads;
+    }
+    return Use::kNone;
+  }
   Use operator()(const QuantizeStep& step) const { return any({{step.x, step.tokens * step.columns}}); }
 };
 

@@ -38,7 +38,9 @@ export interface NativeAddon {
     int8: boolean,
   ): { handle: number; isa: string; description: string; threads: number };
   disposeEngine(engine: number): void;
-  loadMatrix(...weight: NativeWeight): Promise<number>;
+  loadMatrix(...weight: readonly [...NativeWeight, rounded: boolean]): Promise<number>;
+  disposeMatrix(engine: number, matrix: number): void;
+  disposeVector(engine: number, vector: number): void;
   loadVector(...weight: NativeWeight): Promise<number>;
   createActivation(engine: number, tokens: number, width: number): number;
   disposeActivation(engine: number, activation: number): void;

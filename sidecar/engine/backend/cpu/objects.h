@@ -12,6 +12,7 @@ struct MatrixObject {
   Region panels;
   MatrixFormat format;
   int64_t rows, columns;
+  bool bf16 = false;  // `panels` holds BF16 pairs instead (bf16_matmul.cc), and `format` says nothing
 
   PackedMatrix packed() const { return {panels.data(), format, rows, columns}; }
 };

@@ -12,7 +12,20 @@ namespace gs {
 namespace {
 
 // The numbers of cpu-pass.ts.
-enum class OpCode : int { kEmbed = 1, kRmsNorm, kMatmul, kRope, kKvWrite, kAttention, kGeluMul, kAdd };
+enum class OpCode : int {
+  kEmbed = 1,
+  kRmsNorm,
+  kMatmul,
+  kRope,
+  kKvWrite,
+  kAttention,
+  kGeluMul,
+  kAdd,
+  kLayerNorm,
+  kAddBias,
+  kAveragePool,
+  kMutualAttention
+};
 
 constexpr int64_t kMaxPosition = int64_t{1} << 24;
 constexpr int64_t kMaxInteger = int64_t{1} << 52;
@@ -23,8 +36,8 @@ void require(bool holds, const char* message) {
 
 class Decoder {
  public:
-  Decoder(const double* words, size_t count, Objects& objects, bool int8)
-      : next_(words), end_(words + count), objects_(objects), int8_(int8) {}
+  Decoder(const double* words, size_t count, Objects& objects, bool int8, bool bf16)
+      : next_(words), end_(words + count), objects_(objects), int8_(int8), bf16_(bf16) {}
 
   Program run() {
     while (next_ != end_) decode_op();
@@ -72,7 +85,7 @@ class Decoder {
   }
 
   void decode_op() {
-    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kAdd)))) {
+    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kMutualAttention)))) {
       case OpCode::kEmbed:
         return embed();
       case OpCode::kRmsNorm:
@@ -89,6 +102,14 @@ class Decoder {
         return gelu_mul();
       case OpCode::kAdd:
         return add();
+      case OpCode::kLayerNorm:
+        return layer_norm();
+      case OpCode::kAddBias:
+        return add_bias();
+      case OpCode::kAveragePool:
+        return average_pool();
+      case OpCode::kMutualAttention:
+        return mutual_attention();
     }
   }
 
@@ -108,6 +129,7 @@ class Decoder {
     const ActivationObject& out = activation();
     const MatrixObject& table = object(objects_.matrices);
     const float scale = finite();
+    require(!table.bf16, "embed: the table is rounded for products only");
     EmbedOp op;
     op.ids = list(table.rows);
     const auto count = static_cast<int64_t>(op.ids.size());
@@ -132,13 +154,25 @@ class Decoder {
     const ActivationObject& x = activation();
     const int64_t count = tokens(x), first = integer(0, x.tokens - count), targets = integer(1, 64);
     MatmulOp op;
+    Bf16MatmulOp rounded;
     for (int64_t i = 0; i < targets; i++) {
       const MatrixObject& weight = object(objects_.matrices);
       const ActivationObject& out = activation();
       require(weight.columns == x.width, "matmul: the matrix has another number of columns than the input");
       require(weight.rows == out.width && count <= out.tokens, "matmul: the output does not fit");
       require(out.data() != x.data(), "matmul: the output is the input");
-      op.targets.push_back({weight.packed(), out.data()});
+      if (weight.bf16) {
+        rounded.targets.push_back(
+            {weight.panels.data(), nullptr, out.data(), weight.rows, weight.columns, count});
+      } else {
+        op.targets.push_back({weight.packed(), out.data()});
+      }
+    }
+    if (!rounded.targets.empty()) {
+      require(op.targets.empty(), "matmul: rounded and exact matrices in one product");
+      rounded.round = {x.data() + first * x.width, nullptr, count, x.width};
+      program_.ops.emplace_back(std::move(rounded));
+      return;
     }
     op.args = {x.data() + first * x.width, {}, int8_, count, x.width, nullptr, targets};
     const auto reads_int8 = [](const MatmulTarget& target) { return is_quantized(target.weight.format); };
@@ -246,22 +280,72 @@ class Decoder {
   void add() {
     const ActivationObject& out = activation();
     const ActivationObject& x = activation();
+    const int64_t count = tokens(x), first = integer(0, out.tokens);
+    require(count <= out.tokens - first && out.width == x.width, "add: shapes do not agree");
+    // Rows of another offset than the operations around it: neither theirs to continue nor to be continued.
+    if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
+    rows(AddArgs{out.data() + first * out.width, x.data(), count * x.width}, count);
+    if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
+  }
+
+  void layer_norm() {
+    const ActivationObject& out = activation();
+    const ActivationObject& x = activation();
+    const VectorObject& weight = object(objects_.vectors);
+    const VectorObject& bias = object(objects_.vectors);
     const int64_t count = tokens(x);
-    require(count <= out.tokens && out.width == x.width, "add: shapes do not agree");
-    rows(AddArgs{out.data(), x.data(), count * x.width}, count);
+    const float eps = finite();
+    require(x.width == weight.length && x.width == bias.length && out.width == x.width && count <= out.tokens,
+            "layerNorm: shapes do not agree");
+    program_.ops.emplace_back(
+        LayerNormArgs{x.data(), weight.data(), bias.data(), out.data(), count, x.width, eps});
+  }
+
+  void add_bias() {
+    const ActivationObject& x = activation();
+    const VectorObject& bias = object(objects_.vectors);
+    const int64_t count = tokens(x);
+    const bool gelu = integer(0, 1) == 1;
+    require(x.width == bias.length, "addBias: widths do not agree");
+    program_.ops.emplace_back(AddBiasArgs{x.data(), bias.data(), count, x.width, gelu});
+  }
+
+  void average_pool() {
+    const ActivationObject& out = activation();
+    const ActivationObject& x = activation();
+    const int64_t side = integer(1, 1 << 16), factor = integer(1, side);
+    require(side % factor == 0 && side * side <= x.tokens && side / factor * (side / factor) <= out.tokens &&
+                out.width == x.width && out.data() != x.data(),
+            "averagePool: shapes do not agree");
+    program_.ops.emplace_back(AveragePoolArgs{x.data(), out.data(), side, factor, x.width});
+  }
+
+  void mutual_attention() {
+    const ActivationObject& out = activation();
+    const ActivationObject& q = activation();
+    const ActivationObject& k = activation();
+    const ActivationObject& v = activation();
+    const int64_t count = tokens(q), heads = integer(1, q.width);
+    const float scale = finite();
+    require(q.width % heads == 0 && q.width / heads <= kMaxMutualHeadDim, "mutualAttention: bad head size");
+    for (const ActivationObject* other : {&out, &k, &v}) {
+      require(other->width == q.width && count <= other->tokens, "mutualAttention: shapes do not agree");
+    }
+    program_.ops.emplace_back(MutualAttentionArgs{q.data(), k.data(), v.data(), out.data(), count, heads,
+                                                  q.width / heads, scale, bf16_, nullptr});
   }
 
   const double* next_;
   const double* end_;
   Objects& objects_;
-  bool int8_;
+  bool int8_, bf16_;
   Program program_;
 };
 
 }  // namespace
 
-Program decode_program(const double* words, size_t count, Objects& objects, bool int8) {
-  Program program = Decoder(words, count, objects, int8).run();
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8, bool bf16) {
+  Program program = Decoder(words, count, objects, int8, bf16).run();
   fuse_gated_products(program);
   return program;
 }

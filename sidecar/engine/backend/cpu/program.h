@@ -51,6 +51,11 @@ struct GatedMatmulOp {
   int64_t tokens, columns;
 };
 
+struct Bf16MatmulOp {
+  Bf16RoundArgs round;
+  std::vector<Bf16MatmulArgs> targets;
+};
+
 struct EmbedOp {
   EmbedArgs args;
   std::vector<int32_t> ids;
@@ -67,7 +72,8 @@ struct AttentionOp {
   std::vector<int32_t> page_table;
 };
 
-using Op = std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp>;
+using Op = std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp, LayerNormArgs,
+                        AddBiasArgs, AveragePoolArgs, MutualAttentionArgs, Bf16MatmulOp>;
 
 // Pointers inside `ops` point into objects that `kept` keeps alive, and into the ops' own vectors: the vector
 // of ops is filled before any pointer is taken by the runner, which calls bind on each.
@@ -77,7 +83,8 @@ struct Program {
 };
 
 // Reads `count` numbers. Every handle, length, range and position is checked again here, although cpu-pass.ts
-// has done so: the list comes from outside. Throws RangeError.
-Program decode_program(const double* words, size_t count, Objects& objects, bool int8);
+// has done so: the list comes from outside. `bf16`: attention among all rows may round to BF16. Throws
+// RangeError.
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8, bool bf16);
 
 }  // namespace gs

@@ -23,6 +23,16 @@ const KernelTable& kernel_table() {
       {matmul_tasks, matmul},
       {gated_matmul_tasks, gated_matmul},
       {embed_tasks, embed},
+      {layer_norm_tasks, layer_norm},
+      {add_bias_tasks, add_bias},
+      {average_pool_tasks, average_pool},
+      mutual_attention_bytes,
+      {mutual_attention_pack_tasks, mutual_attention_pack},
+      {mutual_attention_tasks, mutual_attention},
+      bf16_available,
+      {bf16_pack_tasks, bf16_pack},
+      {bf16_round_tasks, bf16_round},
+      {bf16_matmul_tasks, bf16_matmul},
   };
   return kTable;
 }

@@ -57,6 +57,41 @@ struct AttentionArgs {
   float* partials;  // attention_partials_floats() of shared scratch, for the split-KV path
 };
 
+struct LayerNormArgs {
+  const float* x;  // [rows][width]
+  const float* weight;
+  const float* bias;
+  float* out;  // may be x
+  int64_t rows, width;
+  float eps;
+};
+
+struct AddBiasArgs {
+  float* x;  // [rows][width], in place
+  const float* bias;
+  int64_t rows, width;
+  bool gelu;  // then gelu_tanh of the sum
+};
+
+struct AveragePoolArgs {
+  const float* x;  // [side][side][width]
+  float* out;      // [side / factor][side / factor][width]
+  int64_t side, factor, width;
+};
+
+// Every row attends to every row. `packed` is mutual_attention_bytes() of shared scratch.
+constexpr int64_t kMaxMutualHeadDim = 256;
+struct MutualAttentionArgs {
+  const float* q;  // [tokens][heads * head_dim], as are k, v and out
+  const float* k;
+  const float* v;
+  float* out;  // may be q
+  int64_t tokens, heads, head_dim;
+  float scale;
+  bool bf16;
+  uint8_t* packed;
+};
+
 struct GeluMulArgs {
   const float* gate;
   const float* up;
@@ -137,6 +172,25 @@ struct GatedMatmulArgs {
   QuantizedActivations out;  // of `gate.rows` columns
 };
 
+// A packed matrix of any format to BF16 pairs; bf16_matmul.cc draws the layout.
+struct Bf16PackArgs {
+  PackedMatrix from;
+  uint8_t* out;  // [ceil(rows / 16)][ceil(columns / 2)][16][2], zeroed
+};
+
+struct Bf16RoundArgs {
+  const float* x;  // [tokens][columns]
+  uint16_t* out;   // [tokens][columns, even]
+  int64_t tokens, columns;
+};
+
+struct Bf16MatmulArgs {
+  const uint8_t* panels;
+  const uint16_t* x;
+  float* out;  // [tokens][rows]
+  int64_t rows, columns, tokens;
+};
+
 struct EmbedArgs {
   PackedMatrix table;
   const int32_t* ids;  // [tokens], each < table.rows
@@ -173,6 +227,16 @@ struct KernelTable {
   Kernel<MatmulArgs> matmul;
   Kernel<GatedMatmulArgs> gated_matmul;
   Kernel<EmbedArgs> embed;
+  Kernel<LayerNormArgs> layer_norm;
+  Kernel<AddBiasArgs> add_bias;
+  Kernel<AveragePoolArgs> average_pool;
+  int64_t (*mutual_attention_bytes)(const MutualAttentionArgs&);
+  Kernel<MutualAttentionArgs> mutual_attention_pack;  // before mutual_attention
+  Kernel<MutualAttentionArgs> mutual_attention;
+  bool (*bf16_available)();  // whether this processor has the BF16 kernels' dot products
+  Kernel<Bf16PackArgs> bf16_pack;
+  Kernel<Bf16RoundArgs> bf16_round;
+  Kernel<Bf16MatmulArgs> bf16_matmul;
 };
 
 #ifdef GS_ISA
@@ -193,6 +257,16 @@ GS_DECLARE_KERNEL(quantize, QuantizeArgs);
 GS_DECLARE_KERNEL(matmul, MatmulArgs);
 GS_DECLARE_KERNEL(gated_matmul, GatedMatmulArgs);
 GS_DECLARE_KERNEL(embed, EmbedArgs);
+GS_DECLARE_KERNEL(layer_norm, LayerNormArgs);
+GS_DECLARE_KERNEL(add_bias, AddBiasArgs);
+GS_DECLARE_KERNEL(average_pool, AveragePoolArgs);
+int64_t mutual_attention_bytes(const MutualAttentionArgs&);
+GS_DECLARE_KERNEL(mutual_attention_pack, MutualAttentionArgs);
+GS_DECLARE_KERNEL(mutual_attention, MutualAttentionArgs);
+bool bf16_available();
+GS_DECLARE_KERNEL(bf16_pack, Bf16PackArgs);
+GS_DECLARE_KERNEL(bf16_round, Bf16RoundArgs);
+GS_DECLARE_KERNEL(bf16_matmul, Bf16MatmulArgs);
 #undef GS_DECLARE_KERNEL
 }  // namespace GS_ISA
 #endif
