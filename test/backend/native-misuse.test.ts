@@ -47,8 +47,13 @@ describe('native addon', () => {
     [4, x, 4, 1, 32, 100, 10000, 1],
     [5, arena, 1, x, y, 4, 62, 2, 0, 2],
     [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 4, 65, 65, 65, 66, 2, 0, 2],
     [7, y, x, y, 4],
-    [8, y, x, 4],
+    [8, y, x, 4, 0],
+    [9, y, x, vector, vector, 4, 1e-6],
+    [10, x, vector, 4, 1],
+    [11, y, x, 2, 2],
+    [12, y, x, x, x, 4, 2, 0.5],
   ];
 
   it('runs a valid list of every operation', async () => {
@@ -63,13 +68,13 @@ describe('native addon', () => {
   });
 
   it('refuses unknown operations, dead handles and numbers that are no integers', () => {
-    for (const code of [0, 9, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])
-      refuses([code, y, x, 4]);
+    for (const code of [0, 13, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])
+      refuses([code, y, x, 4, 0]);
     for (const handle of [-1, x + 1000, x + 2 ** 20, 0, Number.NaN, 0.5]) {
-      refuses([8, handle, x, 4]);
-      refuses([8, y, handle, 4]);
+      refuses([8, handle, x, 4, 0]);
+      refuses([8, y, handle, 4, 0]);
     }
-    for (const tokens of [0, -1, 5, 1.5, Number.NaN, 2 ** 60]) refuses([8, y, x, tokens]);
+    for (const tokens of [0, -1, 5, 1.5, Number.NaN, 2 ** 60]) refuses([8, y, x, tokens, 0]);
   });
 
   it('survives a thousand damaged lists: each is refused or runs', async () => {
