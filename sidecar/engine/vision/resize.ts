@@ -91,7 +91,7 @@ function vertical({ width, height: from, data }: RgbImage, height: number): RgbI
 
 function clamp(sum: number): number {
   const value = Math.floor(sum / (1 << PRECISION_BITS));
-  return value < 0 ? 0 : value > 255 ? 255 : value;
+  return Math.min(255, Math.max(0, value));
 }
 
 /** As llama.cpp does for Gemma 3: proportions kept, centred on black. For comparison with it; Gemma was trained on stretched images. */
