@@ -1,13 +1,15 @@
 import random
 
+import gguf
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pipeline import tower, train_tower
+from pipeline import export_tower, tower, train_tower
 from pipeline.diagrams import SIDE, draw
 from pipeline.pictures import CELLS, GRID, KINDS, compose
+from pipeline.tokenizer import Tokenizer
 from pipeline.tower import TowerConfig
 
 CONFIG = TowerConfig(embedding_length=32, block_count=1, head_count=2, feed_forward_length=64)
@@ -53,3 +55,33 @@ def test_a_resumed_run_learns_on(tmp_path, monkeypatch):
     data = train_tower.make_batch(1, 1000, 0.0)
     before, after = (float(train_tower.loss(CONFIG, p, data)[0]) for p in (params, trained))
     assert after < 0.8 * before
+
+
+def test_the_file_holds_the_tower_with_a_projection_that_says_pieces(tmp_path):
+    tokenizer = Tokenizer()
+    embedding = np.random.default_rng(5).standard_normal((tokenizer.size, 48)).astype(np.float32)
+    wanted = export_tower.class_embeddings({"token_embd": embedding}, tokenizer)
+    np.testing.assert_allclose(wanted[0], embedding[tokenizer.control["<image_soft_token>"]] * 48**0.5, rtol=1e-6)
+    params = {n: v for n, v in train_tower.init(CONFIG, 1).items() if n.startswith(("v.", "mm."))}
+    projection = export_tower.fit_projection(CONFIG, params, wanted, batches=2)
+    data = train_tower.make_batch(-1, 0, 1.0)
+    states = np.asarray(tower.pooled(CONFIG, params, data["pixels"]))
+    weight = np.where(data["cells"] > 0, 1.0, export_tower.EMPTY_WEIGHT)[..., None]
+
+    def error(matrix: np.ndarray) -> float:
+        return float((weight * (states @ matrix - wanted[data["cells"]]) ** 2).sum())
+
+    assert error(projection) < error(np.zeros_like(projection))
+    assert error(projection) < error(np.asarray(params["mm.input_projection.weight"])[:, :48])
+    params["mm.input_projection.weight"] = projection
+    out = tmp_path / "tower.gguf"
+    export_tower.write_mmproj(CONFIG, {n: np.asarray(v) for n, v in params.items()}, out)
+    config, read = export_tower.read_mmproj(out)
+    assert config == CONFIG
+    assert set(read) == set(params)
+    written, again = (np.asarray(tower.soft_tokens(CONFIG, p, data["pixels"][:2])) for p in (params, read))
+    assert np.linalg.norm(written - again) < 5e-3 * np.linalg.norm(written)
+    raw = {tensor.name: tensor for tensor in gguf.GGUFReader(out).tensors}
+    np.testing.assert_allclose(raw["mm.soft_emb_norm.weight"].data, 1.0 + np.asarray(params["mm.soft_emb_norm.weight"]), rtol=1e-6)
+    assert raw["mm.input_projection.weight"].shape.tolist() == [48, 32]
+    assert raw["v.patch_embd.weight"].shape.tolist() == [16, 16, 3, 32]
