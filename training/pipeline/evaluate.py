@@ -26,6 +26,7 @@ from pipeline.tokenizer import MODEL, Tokenizer
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT.parent / "sidecar" / "main.ts"
 CONTEXTS = {"short": (250, 850), "medium": (850, 1900), "long": (1900, 3800)}
+LONGEST_PROMPT = 1900  # tokens; the file's context holds 2,048 with the answer
 KINDS = ("where", "takes", "returns", "does", "imports", "list", "exports", "contents", "unknown")
 PLACE = re.compile(r"([\w@./+-]+):(\d+)")
 
@@ -89,7 +90,7 @@ def marks(asked: Asked, result: dict) -> dict[str, bool]:
     return {"exact": answer == asked.answer, "cited": set(given) == set(wanted), "path": {p for p, _ in given} == {p for p, _ in wanted}, "ended": result["reason"] == "stop"}
 
 
-def questions(engine: Engine, held_out: Corpus, use_index: bool, each: int) -> dict[str, dict[str, dict[str, float]]]:
+def questions(engine: Engine, tokenizer: Tokenizer, held_out: Corpus, use_index: bool, each: int) -> dict[str, dict[str, dict[str, float]]]:
     """Shares by context size and kind, first turns."""
     table: dict[str, dict[str, dict[str, float]]] = {}
     for size, characters in CONTEXTS.items():
@@ -102,8 +103,9 @@ def questions(engine: Engine, held_out: Corpus, use_index: bool, each: int) -> d
                     break
                 held = repository.repository(held_out.draw(rng), rng.randint(*characters), rng)
                 asked = repository.drawn(held, held_out.names, 1, use_index, rng, (kind,))
-                if asked:
-                    drawn.append((asked[0], "".join(text for text, _ in repository.rendered(held, asked)[:-1])))
+                prompt = "".join(text for text, _ in repository.rendered(held, asked)[:-1]) if asked else ""
+                if asked and len(tokenizer.encode_prompt(prompt)) <= LONGEST_PROMPT:
+                    drawn.append((asked[0], prompt))
                     found += 1
         results = engine.generate([prompt for _, prompt in drawn], 120)
         by_kind: dict[str, list[dict[str, bool]]] = defaultdict(list)
@@ -182,8 +184,8 @@ def main() -> None:
 
     result = {
         "quantisation": quantisation(engine, arguments.parent, arguments.tokenizer, held_out_text(held_out, many(400_000)), arguments.node),
-        "questions": questions(engine, held_out, True, many(20)),
-        "questions_without_index": questions(engine, held_out, False, many(20)),
+        "questions": questions(engine, tokenizer, held_out, True, many(20)),
+        "questions_without_index": questions(engine, tokenizer, held_out, False, many(20)),
         "outside": outside(engine),
         "fill_in_middle_one_line": middles(engine, tokenizer, held_out, train, many(60), many(1_500_000)),
         "samples": samples(engine, held_out, many(12)),

@@ -20,7 +20,7 @@ from pipeline.batches import Corpus, Stage
 from pipeline.model import Config, Params
 from pipeline.quant import fake_int8, fake_q4_0, fake_q8_0
 from pipeline.tokenizer import MODEL, Tokenizer
-from pipeline.train import ROOT, Limits, keep_memory, run_training
+from pipeline.train import ROOT, Batch, Limits, keep_memory, run_training
 
 STAGES = (Stage(until=1.01, length=512, rows=2, characters=(60, 700), turns=(2, 6), chat=0.5, middle=0.2),)
 STEPS = 5000
@@ -38,14 +38,14 @@ def rounding_linear(params: Params, name: str, x: jax.Array) -> jax.Array:
     return fake_int8(x) @ params[name].T
 
 
-def rounded_logits(config: Config, params: Params, data: dict[str, jax.Array]) -> jax.Array:
+def rounded_logits(config: Config, params: Params, data: Batch) -> jax.Array:
     """Logits [batch, length, vocabulary] as the engine computes them from the exported file: rounded weights and activations."""
     return model.logits(config, rounded(params), data["tokens"], data["segments"], data.get("images"), data.get("soft"), rounding_linear)
 
 
-def distillation(config: Config, teacher: Params, params: Params, data: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Weighted mean KL divergence in nats from the teacher's probabilities to those after rounding."""
-    exact = jax.nn.log_softmax(model.logits(config, teacher, data["tokens"], data["segments"], data.get("images"), data.get("soft"))[:, :-1], axis=-1)
+def distillation(config: Config, params: Params, data: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Weighted mean KL divergence in nats from the probabilities of `data["teacher"]` to those after rounding."""
+    exact = jax.nn.log_softmax(model.logits(config, data["teacher"], data["tokens"], data["segments"], data.get("images"), data.get("soft"))[:, :-1], axis=-1)
     ours = jax.nn.log_softmax(rounded_logits(config, params, data)[:, :-1], axis=-1)
     divergence = jnp.sum(jnp.exp(exact) * (exact - ours), axis=-1)
     scored = data["segments"][:, 1:] > 0
@@ -64,7 +64,8 @@ def optimiser() -> optax.GradientTransformation:
 def run_qat(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, teacher: Params, limits: Limits, stages: tuple[Stage, ...] = STAGES,
             seed: int = 2, stop_after: int | None = None) -> Params:
     """Distil `teacher` into its own rounded form; returns the parameters to export."""
-    return run_training(run, corpus, tokenizer, config, teacher, stages, limits, seed, stop_after, partial(distillation, config, teacher), optimiser())
+    loss = partial(distillation, config)
+    return run_training(run, corpus, tokenizer, config, teacher, stages, limits, seed, stop_after, loss, optimiser(), {"teacher": teacher})
 
 
 def main() -> None:

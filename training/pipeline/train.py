@@ -55,11 +55,12 @@ def optimiser(params: Params) -> optax.GradientTransformation:
     )
 
 
-Loss = Callable[[Params, dict[str, jax.Array]], tuple[jax.Array, dict[str, jax.Array]]]
+Batch = dict[str, jax.Array | Params]
+Loss = Callable[[Params, Batch], tuple[jax.Array, dict[str, jax.Array]]]
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
-def update(loss: Loss, transform: optax.GradientTransformation, params: Params, state: optax.OptState, data: dict[str, jax.Array],
+def update(loss: Loss, transform: optax.GradientTransformation, params: Params, state: optax.OptState, data: Batch,
            factor: float) -> tuple[Params, optax.OptState, jax.Array, dict[str, jax.Array]]:
     """One optimiser step; the learning rates are scaled by `factor`."""
     (value, parts), gradients = jax.value_and_grad(lambda p: loss(p, data), has_aux=True)(params)
@@ -111,8 +112,12 @@ def read_progress(run: Path) -> dict[str, float]:
 
 
 def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, params: Params, stages: tuple[Stage, ...], limits: Limits,
-                 seed: int, stop_after: int | None = None, loss: Loss | None = None, transform: optax.GradientTransformation | None = None) -> Params:
-    """Train from `params`, or go on from the run's checkpoint, until the limits or, for tests of resuming, `stop_after` steps."""
+                 seed: int, stop_after: int | None = None, loss: Loss | None = None, transform: optax.GradientTransformation | None = None,
+                 fixed: dict[str, Params] | None = None) -> Params:
+    """Train from `params`, or go on from the run's checkpoint, until the limits or, for tests of resuming, `stop_after` steps.
+
+    `loss` sees each batch with what is `fixed`, such as a teacher's parameters, beside it.
+    """
     run.mkdir(parents=True, exist_ok=True)
     config.save(run / "config.json")
     params = jax.tree.map(jax.numpy.copy, params)  # every step donates its buffers
@@ -135,7 +140,7 @@ def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config
             stage = stage_now()
             pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]) + 1)
             factor = schedule(limits.progress(progress), int(progress["step"]))
-            params, state, value, parts = update(loss, transform, params, state, data, factor)
+            params, state, value, parts = update(loss, transform, params, state, {**data, **(fixed or {})}, factor)
             value = float(value)
             now = time.monotonic()
             progress["seconds"] += now - last_time

@@ -75,7 +75,7 @@ def measure(shipped, folder, held_out, corpus, tokenizer):
     figures = evaluate.quantisation(engine, folder / "parent.safetensors", folder / "tokenizer.model", evaluate.held_out_text(held_out, 8000), str(NODE))
     assert 1 < figures["parent"] < CONFIG.vocabulary
     assert figures["tokens"] > 200
-    table = evaluate.questions(engine, held_out, True, 1)["short"]
+    table = evaluate.questions(engine, tokenizer, held_out, True, 1)["short"]
     assert table["where"]["asked"] == 1
     assert set(table["where"]) == {"asked", "exact", "cited", "path", "ended"}
     middle = evaluate.middles(engine, tokenizer, held_out, corpus, 5, 20_000)
