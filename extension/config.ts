@@ -16,6 +16,7 @@ export interface Settings {
     readonly maxGigabytes?: number;
     readonly maxDays?: number;
   };
+  readonly kvFormat?: 'f16' | 'int8' | 'int4';
 }
 
 /**
@@ -29,6 +30,7 @@ export function readSettings(): Settings {
   const threads = userValue<number>('threads');
   const maxGigabytes = userValue<number>('cache.maxGigabytes');
   const maxDays = userValue<number>('cache.maxDays');
+  const kvFormat = (['f16', 'int8', 'int4'] as const).find((f) => f === userValue<string>('kvCacheType'));
   return {
     cache: {
       enabled: userValue<boolean>('cache.enabled') ?? true,
@@ -39,6 +41,7 @@ export function readSettings(): Settings {
     ...(mmprojPath ? { mmprojPath } : {}),
     ...(isPositiveInteger(contextLength) ? { contextLength } : {}),
     ...(isPositiveInteger(threads) ? { threads } : {}),
+    ...(kvFormat ? { kvFormat } : {}),
   };
 }
 
@@ -68,7 +71,7 @@ export function affectsModel(change: vscode.ConfigurationChangeEvent): boolean {
 
 /** Settings that a running sidecar cannot take over. */
 export function needsRestart(change: vscode.ConfigurationChangeEvent): boolean {
-  return ['imageTowerPath', 'contextLength', 'threads', 'cache'].some((name) =>
+  return ['imageTowerPath', 'contextLength', 'threads', 'kvCacheType', 'cache'].some((name) =>
     change.affectsConfiguration(`${SECTION}.${name}`),
   );
 }

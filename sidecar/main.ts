@@ -123,8 +123,6 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
     log,
     modelPath,
     loadEngine: async (options) => {
-      if (common.kv !== 'f16')
-        throw new Error(`--kv ${common.kv} is not available; this version keeps the KV cache as f16.`);
       if (common.mmproj !== null) throw new Error('--mmproj is not available; this version reads text only.');
       const engine = await loadGemmaEngine({
         modelPath: options?.modelPath ?? modelPath(),
@@ -133,6 +131,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         store: common.cacheFolder === null ? null : storeOptions(common.cacheFolder, {}, log),
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
+        kvFormat: common.kv,
         speculation: common.speculation,
         ...(common.draftModel !== null && { draftModelPath: common.draftModel }),
         ...options,

@@ -27,6 +27,7 @@ export const command: Command = {
         ...(common.model !== null && { modelPath: common.model }),
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
+        ...(common.kv !== 'f16' && { kvFormat: common.kv }),
       },
     });
   },

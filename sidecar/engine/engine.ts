@@ -1,4 +1,5 @@
 /** The engine's public face: token ids in, token ids out. */
+import type { KvFormat } from './backend/backend.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
@@ -11,6 +12,11 @@ export interface EngineOptions {
   readonly contextLength?: number;
   readonly backend?: 'auto' | 'cpu' | 'gpu';
   readonly precision?: 'int8' | 'f32';
+  /**
+   * How keys and values of global layers are kept that lie more than {@link HOT_PAGES} pages behind: exact, or rounded to
+   * take half (int8) or 0.28 (int4) of the memory. Default: f16.
+   */
+  readonly kvFormat?: KvFormat;
   /** Verify drafts of several tokens in one pass where that is faster. The text is the same. Default: true. */
   readonly speculation?: boolean;
   /** A smaller Gemma 3 with the same vocabulary that drafts where nothing is repeated. */
@@ -20,6 +26,9 @@ export interface EngineOptions {
   readonly onProgress?: (fraction: number) => void;
   readonly signal?: AbortSignal;
 }
+
+/** Pages of 64 tokens, up to and with a token's own, that it reads as F16 whatever the format. */
+export const HOT_PAGES = 8;
 
 export interface ModelDescription {
   readonly name: string;

@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto';
 import path from 'node:path';
 import { availableMemory } from './available-memory.ts';
-import type { Backend } from './backend/backend.ts';
+import type { Backend, KvFormat } from './backend/backend.ts';
 import { selectBackend } from './backend/select.ts';
 import {
   ContextOverflow,
@@ -10,11 +10,12 @@ import {
   type EngineOptions,
   type GenerateEvent,
   type GenerateOptions,
+  HOT_PAGES,
   type ModelDescription,
 } from './engine.ts';
 import { EventQueue } from './event-queue.ts';
 import { KvCache } from './kv/kv-cache.ts';
-import { type KvLayout, pageBytes } from './kv/layout.ts';
+import { type KvLayout, leastHotPages, pageBytes } from './kv/layout.ts';
 import { kvPages, type MemoryPlan, planMemory } from './kv/memory-plan.ts';
 import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
 import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
@@ -34,12 +35,18 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts';
 export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
 
 /** The KV cache that a model of this shape has. */
-export function kvLayout({ layers, kvHeads, headDim, window }: Gemma3Config): KvLayout {
+export function kvLayout(
+  { layers, kvHeads, headDim, window }: Gemma3Config,
+  format: KvFormat = 'f16',
+): KvLayout {
   const shape = (kind: LayerKind) => ({ layers: layers.filter((k) => k === kind).length, kvHeads, headDim });
   return {
     shapes: { local: shape('local'), global: shape('global') },
     window,
     chunk: PASS_LIMITS.tokens,
+    ...(format !== 'f16' && {
+      cold: { format, hotPages: Math.max(HOT_PAGES, leastHotPages(PASS_LIMITS.tokens)) },
+    }),
   };
 }
 
@@ -63,7 +70,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
   const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
   const draft =
     options.draftModelPath === undefined ? null : openDraftModel(options.draftModelPath, tokenizer);
-  const plan = planEngineMemory(gguf, config, options.contextLength, draft);
+  const plan = planEngineMemory(gguf, config, options, draft);
   const notes = plan.note === null ? configNotes : [...configNotes, plan.note];
 
   const backend = options.createBackend?.() ?? selectFor(options);
@@ -72,7 +79,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       ...(onProgress && { onProgress }),
       ...(signal && { signal }),
     });
-    const layout = kvLayout(config);
+    const layout = kvLayout(config, options.kvFormat);
     const store = options.store ? await openStore(options.store, gguf, config, backend, layout) : null;
     const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength), store);
     const model = new Gemma3(config, weights, backend, limits);
@@ -114,18 +121,23 @@ async function openStore(
     fingerprint: fingerprint({
       modelDigest: await modelDigest(gguf.path, options.folder),
       config,
-      numerics: `${backend.numerics} forward ${FORWARD_VERSION}`,
+      numerics: `${backend.numerics} forward ${FORWARD_VERSION}${coldNumerics(layout)}`,
     }),
     description: `${name} ${quantisation}`,
     pageBytes: { local: pageBytes(layout.shapes.local), global: pageBytes(layout.shapes.global) },
   });
 }
 
+/** What lies behind is read rounded, so all that is computed after it differs. */
+function coldNumerics({ cold }: KvLayout): string {
+  return cold === undefined ? '' : ` ${cold.format} behind ${cold.hotPages} pages`;
+}
+
 /** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
 export function planEngineMemory(
   gguf: GgufFile,
   config: Gemma3Config,
-  contextLength: number | undefined,
+  { contextLength, kvFormat }: Pick<EngineOptions, 'contextLength' | 'kvFormat'>,
   draft: ModelFile | null = null,
 ): MemoryPlan {
   if (contextLength !== undefined && contextLength > config.trainedContext) {
@@ -134,7 +146,7 @@ export function planEngineMemory(
     );
   }
   return planMemory({
-    layout: kvLayout(config),
+    layout: kvLayout(config, kvFormat),
     weightBytes: weightBytes(gguf, config),
     scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
     trainedContext: config.trainedContext,

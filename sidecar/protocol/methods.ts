@@ -38,6 +38,8 @@ export interface InitializationOptions {
   readonly mmprojPath?: string;
   /** Context length in tokens; absent means what the model supports and memory allows. */
   readonly contextLength?: number;
+  /** How the KV cache keeps what lies far behind; int8 and int4 take less memory and round. Absent: f16, exact. */
+  readonly kvFormat?: 'f16' | 'int8' | 'int4';
   readonly threads?: number;
   /** False in Restricted Mode: the workspace is then not read. */
   readonly workspaceTrusted: boolean;

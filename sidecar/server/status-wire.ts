@@ -3,18 +3,21 @@ import type { Status } from '../protocol/methods.ts';
 import type { KvStoreSettings } from '../session/kv-store-options.ts';
 import type { ModelHost, ModelSettings } from '../session/model-host.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
+import { InvalidParamsError } from './errors.ts';
 
 /** Gemma 3's longest context. */
 const MAX_CONTEXT = 131_072;
 const MIN_CONTEXT = 512;
 const MAX_THREADS = 1024;
+const KV_FORMATS = ['f16', 'int8', 'int4'] as const;
+type KvFormat = (typeof KV_FORMATS)[number];
 const MAX_PATH = 32_768;
 const MAX_CACHE_GIGABYTES = 4096;
 const MAX_CACHE_DAYS = 3650;
 
 export function settingsFromWire(options: unknown): ModelSettings & { readonly modelPath?: string } {
   if (options === undefined || options === null) return {};
-  const { modelPath, contextLength, threads } = record(options, 'initializationOptions');
+  const { modelPath, contextLength, threads, kvFormat } = record(options, 'initializationOptions');
   return {
     ...(typeof modelPath === 'string' &&
       modelPath !== '' && { modelPath: string(modelPath, 'modelPath', MAX_PATH) }),
@@ -22,7 +25,16 @@ export function settingsFromWire(options: unknown): ModelSettings & { readonly m
       contextLength: clampInteger(contextLength, MIN_CONTEXT, MAX_CONTEXT, 'contextLength'),
     }),
     ...(isGiven(threads) && { threads: clampInteger(threads, 1, MAX_THREADS, 'threads') }),
+    ...(isGiven(kvFormat) && { kvFormat: kvFormatFromWire(kvFormat) }),
   };
+}
+
+function kvFormatFromWire(value: unknown): KvFormat {
+  const found = KV_FORMATS.find((format) => format === value);
+  if (found === undefined) {
+    throw new InvalidParamsError(`kvFormat must be one of ${KV_FORMATS.join(', ')}.`);
+  }
+  return found;
 }
 
 /** Null is the built-in model. */

@@ -46,6 +46,7 @@ export interface MeasuredSpeed {
 export interface ModelSettings {
   readonly contextLength?: number;
   readonly threads?: number;
+  readonly kvFormat?: 'f16' | 'int8' | 'int4';
   readonly backend?: 'auto' | 'cpu' | 'gpu';
   readonly store?: NonNullable<EngineOptions['store']> | null;
 }

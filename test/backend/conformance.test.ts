@@ -7,6 +7,7 @@ import type { Backend } from '../../sidecar/engine/backend/backend.ts';
 import { createOracleBackend } from '../support/oracle-backend.ts';
 import { attentionTests } from './conformance/attention.ts';
 import { bitIdentityTests } from './conformance/bit-identity.ts';
+import { coldPageTests } from './conformance/cold-pages.ts';
 import { elementWiseTests } from './conformance/element-wise.ts';
 import { matrixTests } from './conformance/matrices.ts';
 import { foreignPartsTests, misuseTests } from './conformance/misuse.ts';
@@ -50,6 +51,7 @@ for (const subject of cpuSubjects()) {
       () => oracle,
     );
     bitIdentityTests(subject);
+    coldPageTests(subject);
     const small = () => subject.create({ precision: 'int8', threads: 1 });
     misuseTests(small);
     foreignPartsTests(small);

@@ -22,6 +22,7 @@ describe('native addon', () => {
   let matrix: number;
   let vector: number;
   let arena: number;
+  let cold: number;
   let pass = 1;
 
   before(async () => {
@@ -31,7 +32,8 @@ describe('native addon', () => {
     const bytes = new Uint8Array(32 * 32 * 4);
     matrix = await native.loadMatrix(engine, 'm', F32, 32, 32, bytes, 0, 0, 0, false);
     vector = await native.loadVector(engine, 'v', F32, 1, 32, bytes.subarray(0, 128), 0, 0, 0);
-    arena = native.createArena(engine, 2, 1, 32, 3).handle;
+    arena = native.createArena(engine, 2, 1, 32, 3, 0).handle;
+    cold = native.createArena(engine, 2, 1, 32, 3, 2).handle;
   });
   after(() => native.disposeEngine(engine));
 
@@ -46,8 +48,9 @@ describe('native addon', () => {
     [3, x, 4, 0, 1, matrix, y],
     [4, x, 4, 1, 32, 100, 10000, 1],
     [5, arena, 1, x, y, 4, 62, 2, 0, 2],
-    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2],
-    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 4, 65, 65, 65, 66, 2, 0, 2],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 0],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 4, 65, 65, 65, 66, 2, 0, 2, 0],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 1, cold, 1, 1, 2],
     [7, y, x, y, 4],
     [8, y, x, 4, 0],
     [9, y, x, vector, vector, 4, 1e-6],
@@ -75,6 +78,19 @@ describe('native addon', () => {
       refuses([8, y, handle, 4, 0]);
     }
     for (const tokens of [0, -1, 5, 1.5, Number.NaN, 2 ** 60]) refuses([8, y, x, tokens, 0]);
+  });
+
+  it('refuses compressed pages that are missing, of another kind, or behind a window', () => {
+    const attend = (window: number, ...behind: readonly number[]) => [
+      ...[6, y, x, arena, 1, 4, 62, 1, window, 0.5, 0, 2, 0, 2, 1],
+      ...behind,
+    ];
+    refuses(attend(0, arena, 1, 1, 2));
+    refuses(attend(0, cold, 1, 1, 3));
+    refuses(attend(0, cold, 0, 1, 2));
+    refuses(attend(64, cold, 1, 1, 2));
+    refuses([5, cold, 1, x, y, 4, 62, 2, 0, 2]);
+    refuses([...[6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1], cold, 0, 1, 2]);
   });
 
   it('survives a thousand damaged lists: each is refused or runs', async () => {
@@ -116,6 +132,10 @@ describe('native addon', () => {
     assert.throws(() => native.upload(engine, x, new Float64Array(32) as unknown as Float32Array, 0), RANGE);
     assert.throws(() => native.submit(engine, pass++, new Float64Array(2), 3), RANGE);
     assert.throws(() => native.copyPage(engine, arena, 0, 3), RANGE);
+    assert.throws(() => native.readPage(engine, cold, 3, new Uint8Array(0)), RANGE);
+    assert.throws(() => native.writePage(engine, cold, 0, new Uint8Array(31)), RANGE);
+    assert.throws(() => native.compressPage(engine, cold, 0, cold, 1), RANGE);
+    assert.throws(() => native.compressPage(engine, arena, 3, cold, 1), RANGE);
   });
 
   it('refuses shapes that overflow and arenas beyond any memory', async () => {
@@ -123,10 +143,10 @@ describe('native addon', () => {
     await assert.rejects(native.loadMatrix(engine, 'm', F32, 2 ** 31, 2 ** 31, none, 0, 0, 0, false), RANGE);
     assert.throws(() => native.loadMatrix(engine, 'm', F32, 2 ** 40, 1, none, 0, 0, 0, false), RANGE);
     assert.throws(() => native.loadMatrix(engine, 'm', 99, 1, 1, none, 0, 0, 0, false), RANGE);
-    assert.throws(() => native.createArena(engine, 4096, 4096, 4096, 2 ** 24), RANGE);
+    assert.throws(() => native.createArena(engine, 4096, 4096, 4096, 2 ** 24, 0), RANGE);
     assert.throws(() => native.createActivation(engine, 2 ** 31, 2 ** 31), RANGE);
     const refused = { code: 'OUT_OF_MEMORY', message: /refused \d+ MiB .* for the KV cache/ };
-    assert.throws(() => native.createArena(engine, 64, 64, 256, 2 ** 20), refused);
+    assert.throws(() => native.createArena(engine, 64, 64, 256, 2 ** 20, 0), refused);
   });
 
   it('refuses handles of a disposed engine', async () => {

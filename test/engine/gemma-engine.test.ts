@@ -46,6 +46,23 @@ describe('numbers', () => {
     }
   });
 
+  for (const kvFormat of ['int8', 'int4'] as const) {
+    test(`with ${kvFormat} pages behind, every way to cut the prompt gives the same bits, near those of F16`, async () => {
+      const long = randomIds(15 * window + 11, 2);
+      const exact = await logitsOf({}, long, 3);
+      const expected = await logitsOf({ kvFormat, threads: 1 }, long, 3);
+      const error = relativeError(expected, exact);
+      assert.ok(error > 0 && error < (kvFormat === 'int8' ? 0.02 : 0.3), `off by ${error}`);
+      for (const chunk of [7, 64, 130]) {
+        assert.deepEqual(
+          await logitsOf({ kvFormat, chunk, threads: 2 }, long, 3),
+          expected,
+          `chunks of ${chunk}`,
+        );
+      }
+    });
+  }
+
   test('log-probabilities are those of the logits', async () => {
     await withEngine({}, async (engine) => {
       const ids = randomIds(40, 3);
@@ -70,6 +87,26 @@ describe('cache', () => {
       assert.equal(first.end.cachedTokens, 0);
       assert.equal(second.end.cachedTokens, repository.length - 1);
       assert.deepEqual(second.ids, first.ids);
+    });
+  });
+
+  test('with int8 pages behind, resuming, branching, drafts and plain reading give the same tokens', async () => {
+    const long = randomIds(14 * window + 21, 4);
+    const options = { kvFormat: 'int8', threads: 1 } as const;
+    const branch = [...long, ...other];
+    const expected = await withEngine({ ...options, speculation: false }, async (engine) => ({
+      first: await run(engine, long, { maxTokens: 150 }),
+      branch: await run(engine, branch, { maxTokens: 20 }),
+    }));
+    await withEngine(options, async (engine) => {
+      const first = await run(engine, long, { maxTokens: 150, keepAt: [long.length] });
+      assert.deepEqual(first.ids, expected.first.ids);
+      const again = await run(engine, long, { maxTokens: 150 });
+      assert.equal(again.end.cachedTokens, long.length - 1);
+      assert.deepEqual(again.ids, expected.first.ids);
+      const second = await run(engine, branch, { maxTokens: 20 });
+      assert.equal(second.end.cachedTokens, long.length);
+      assert.deepEqual(second.ids, expected.branch.ids);
     });
   });
 

@@ -5,7 +5,7 @@ import { OutOfMemory } from '../../sidecar/engine/backend/backend.ts';
 import { selectBackend } from '../../sidecar/engine/backend/select.ts';
 import { KvCache, KvFull } from '../../sidecar/engine/kv/kv-cache.ts';
 import type { KvSequence } from '../../sidecar/engine/kv/kv-sequence.ts';
-import { type KvLayout, ringPages, windowPages } from '../../sidecar/engine/kv/layout.ts';
+import { type KvLayout, pageBytes, ringPages, windowPages } from '../../sidecar/engine/kv/layout.ts';
 import { kvMemory, planMemory } from '../../sidecar/engine/kv/memory-plan.ts';
 
 const LAYOUT: KvLayout = {
@@ -135,6 +135,81 @@ describe('kept states', () => {
   });
 });
 
+describe('compressed pages', () => {
+  const cold = { format: 'int8', hotPages: 6 } as const;
+  const layout: KvLayout = { ...LAYOUT, cold };
+
+  test('hold what lies behind the hot pages, which are let go', () => {
+    const cache = new KvCache(backend, layout, { ...PAGES, cold: 40 });
+    const sequence = cache.begin(ids(2000), 1999);
+    read(sequence, ids(2000));
+    const { global, cold: behind } = sequence.runs;
+    // The last pass began at 1984, on page 31: its tokens read pages from 26 on as F16.
+    assert.equal(global.first, 26);
+    assert.equal(behind?.end, 26);
+    sequence.release();
+    assert.equal(cache.memory().used, 0);
+    cache.dispose();
+  });
+
+  test('a kept state resumes only where its hot pages reach back far enough', () => {
+    const cache = new KvCache(backend, layout, { ...PAGES, cold: 40 });
+    const prompt = ids(1000);
+    const sequence = cache.begin(prompt, 999);
+    read(sequence, prompt);
+    cache.keep(sequence, 'lasting');
+    sequence.release();
+    const cachedFor = (most: number) => {
+      const next = cache.begin(prompt, most);
+      const { length } = next;
+      const pages = Array.from({ length: 3 }, () => next.prepare(64)).length + next.runs.global.first;
+      next.release();
+      return { length, pages };
+    };
+    // Page 10 is the first that token 999, on page 15, reads as F16; so does every token from 960 on.
+    assert.deepEqual(cachedFor(999), { length: 999, pages: 3 + 10 });
+    assert.deepEqual(cachedFor(960), { length: 960, pages: 3 + 10 });
+    assert.deepEqual(cachedFor(959).length, 0);
+    cache.clear();
+    assert.equal(cache.memory().used, 0);
+    cache.dispose();
+  });
+
+  test('every page comes back, also when branches share compressed ones', () => {
+    const cache = new KvCache(backend, layout, { local: 60, global: 60, cold: 24 });
+    for (let round = 0; round < 40; round++) {
+      const prompt = Uint32Array.from({ length: 500 + 97 * (round % 11) }, (_, i) =>
+        i < 450 + 64 * (round % 5) ? i : i * (round % 3),
+      );
+      const sequence = cache.begin(prompt, prompt.length - 1);
+      // A draft that is rolled back.
+      sequence.prepare(70);
+      read(sequence, prompt.subarray(sequence.length));
+      cache.keep(sequence, round % 2 === 0 ? 'lasting' : 'passing');
+      sequence.release();
+    }
+    cache.clear();
+    assert.equal(cache.memory().used, 0);
+    cache.dispose();
+  });
+
+  test('refuses too few hot pages for the longest pass', () => {
+    const few = { ...layout, cold: { ...cold, hotPages: 4 } };
+    assert.throws(() => new KvCache(backend, few, { ...PAGES, cold: 40 }), RangeError);
+  });
+
+  test('pages have the bytes that the plan counts with', () => {
+    for (const headDim of [16, 64, 80, 256]) {
+      for (const format of ['f16', 'int8', 'int4'] as const) {
+        const shape = { layers: 3, kvHeads: 2, headDim };
+        const arena = backend.createKvArena(shape, 1, format);
+        assert.equal(pageBytes(shape, format), arena.pageBytes, `${format}, ${headDim}`);
+        arena.dispose();
+      }
+    }
+  });
+});
+
 describe('memory plan', () => {
   const layout4B: KvLayout = {
     shapes: {
@@ -158,6 +233,14 @@ describe('memory plan', () => {
     assert.equal(global, 2.5 * GIB);
     assert.ok(total <= 2.9 * GIB, `${total / GIB} GiB`);
     assert.equal(local + global, total);
+  });
+
+  test('int8 behind takes 0.55, int4 0.32 of the global memory at 131,072 tokens', () => {
+    const exact = kvMemory(layout4B, 131_072).global;
+    const share = (format: 'int8' | 'int4') =>
+      kvMemory({ ...layout4B, cold: { format, hotPages: 8 } }, 131_072).global / exact;
+    assert.ok(share('int8') < 0.55, `${share('int8')}`);
+    assert.ok(share('int4') < 0.33, `${share('int4')}`);
   });
 
   test('the whole context where it fits', () => {

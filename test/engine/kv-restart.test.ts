@@ -48,6 +48,28 @@ describe('after a restart', () => {
     }
   });
 
+  test('with int8 pages behind, prompts resume and branch with the tokens they would have without a cache', async () => {
+    const store = fresh('int8');
+    const kvFormat = { kvFormat: 'int8' } as const;
+    const long = ids(1500, 8);
+    const without = (prompt: readonly number[]) => once(null, prompt, {}, undefined, kvFormat);
+    const expected = await without(long);
+    assert.deepEqual((await once(store, long, {}, undefined, kvFormat)).ids, expected.ids);
+    const again = await once(store, long, {}, undefined, kvFormat);
+    assert.deepEqual(again.ids, expected.ids);
+    assert.equal(again.end.diskTokens, 1472);
+    await withEngine({ store: optionsFor(store), ...kvFormat }, async (engine) => {
+      for (const at of [1300, 200, 700]) {
+        const branch = [...long.slice(0, at), ...ids(90, at)];
+        const restored = await run(engine, branch, { maxTokens: 12 });
+        assert.ok(restored.end.cachedTokens >= 64 * Math.floor(at / 64), `branch at ${at}`);
+        assert.deepEqual(restored.ids, (await without(branch)).ids, `branch at ${at}`);
+      }
+    });
+    // What F16 layers computed after exact ones is something else: another fingerprint.
+    assert.equal((await once(store, long)).end.diskTokens, 0);
+  });
+
   test('a cancelled prompt goes on where it was stopped', async () => {
     const store = fresh('cancelled');
     const long = ids(1500, 9);

@@ -12,7 +12,9 @@ import {
   type Backend,
   BackendError,
   type BackendMemory,
+  coldPages,
   type KvArena,
+  type KvFormat,
   type KvShape,
   type KvView,
   type Matrix,
@@ -97,13 +99,16 @@ class OracleActivation implements Activation {
 
 class OracleArena implements KvArena {
   readonly shape: KvShape;
+  readonly format: KvFormat;
   readonly pages: number;
   readonly pageBytes: number;
   disposed = false;
-  /** [page][layer][kvHead][K or V][position][headDim], allocated when a page is first written. */
+  /** Of codes, the numbers they stand for. [page][layer][kvHead][K or V][position][headDim], allocated when a page is first written. */
   readonly #pages: (Float32Array | undefined)[];
+  readonly #values: number;
 
-  constructor(shape: KvShape, pages: number) {
+  constructor(shape: KvShape, pages: number, format: KvFormat) {
+    this.format = format;
     positive(pages, 'pages');
     positive(shape.layers, 'layers');
     positive(shape.kvHeads, 'kvHeads');
@@ -112,9 +117,9 @@ class OracleArena implements KvArena {
     }
     this.shape = shape;
     this.pages = pages;
-    this.pageBytes = shape.layers * shape.kvHeads * 2 * PAGE_POSITIONS * shape.headDim * 2;
-    if (this.pageBytes / 2 > MAX_VALUES)
-      throw new OutOfMemory(`a page of ${this.pageBytes} bytes is too large`);
+    this.pageBytes = shape.layers * shape.kvHeads * math.kvHeadBytes(format, shape.headDim);
+    this.#values = shape.layers * shape.kvHeads * 2 * PAGE_POSITIONS * shape.headDim;
+    if (this.#values > MAX_VALUES) throw new OutOfMemory(`a page of ${this.pageBytes} bytes is too large`);
     this.#pages = new Array<Float32Array | undefined>(pages);
   }
 
@@ -136,17 +141,38 @@ class OracleArena implements KvArena {
 
   readPage(page: number, target: Uint8Array): void {
     within(page, this.pages, 'page');
-    if (target.length !== this.pageBytes) throw new RangeError('The buffer is not a page.');
+    this.#requireBytes(target);
     const bytes = new DataView(target.buffer, target.byteOffset, target.length);
     for (const [i, value] of this.#page(page).entries()) bytes.setUint16(2 * i, floatToHalf(value), true);
   }
 
   writePage(page: number, source: Uint8Array): void {
     within(page, this.pages, 'page');
-    if (source.length !== this.pageBytes) throw new RangeError('The buffer is not a page.');
+    this.#requireBytes(source);
     const bytes = new DataView(source.buffer, source.byteOffset, source.length);
     const values = this.#page(page);
     for (let i = 0; i < values.length; i++) values[i] = HALF_TO_FLOAT[bytes.getUint16(2 * i, true)]!;
+  }
+
+  /** Codes are kept as the numbers they stand for, so only F16 pages have bytes. */
+  #requireBytes(bytes: Uint8Array): void {
+    if (this.format !== 'f16') throw new BackendError('The oracle has no bytes of codes.');
+    if (bytes.length !== this.pageBytes) throw new RangeError('The buffer is not a page.');
+  }
+
+  compressPage(from: KvArena, page: number, to: number): void {
+    if (!(from instanceof OracleArena)) throw new BackendError("This arena is not the oracle's.");
+    if (from.format !== 'f16' || this.format === 'f16') throw new RangeError('Compress from F16 to codes.');
+    if (from.pageBytes !== new OracleArena(this.shape, 1, 'f16').pageBytes)
+      throw new RangeError('The arenas have different shapes.');
+    within(page, from.pages, 'page');
+    within(to, this.pages, 'page');
+    const copy = from.#page(page).slice();
+    const { headDim } = this.shape;
+    for (let at = 0; at < copy.length; at += headDim) {
+      math.roundToCodes(copy.subarray(at, at + headDim), this.format);
+    }
+    this.#pages[to] = copy;
   }
 
   dispose(): void {
@@ -156,7 +182,7 @@ class OracleArena implements KvArena {
   #page(index: number): Float32Array {
     const existing = this.#pages[index];
     if (existing !== undefined) return existing;
-    const fresh = new Float32Array(this.pageBytes / 2);
+    const fresh = new Float32Array(this.#values);
     this.#pages[index] = fresh;
     return fresh;
   }
@@ -166,6 +192,7 @@ class OracleArena implements KvArena {
 interface RecordedView {
   readonly arena: OracleArena;
   readonly pageTable: Int32Array;
+  readonly cold: { arena: OracleArena; pageTable: Int32Array; hotPages: number } | null;
 }
 
 class OraclePass implements Pass {
@@ -314,7 +341,7 @@ class OraclePass implements Pass {
 
   attention(out: Activation, q: Activation, kv: KvView, options: AttentionOptions): void {
     const { layer, position, tokens, heads, window, scale } = options;
-    const { arena, pageTable } = view(kv, layer);
+    const { arena, pageTable, cold } = view(kv, layer);
     const { kvHeads, headDim } = arena.shape;
     const target = activation(out);
     const queries = activation(q);
@@ -336,14 +363,22 @@ class OraclePass implements Pass {
         throw new RangeError(`visibleUntil of token ${i} is ${end}`);
     });
     placesFit(pageTable, firstVisible(integer(position, 'position')), position + tokens);
+    const needed = cold === null ? 0 : coldPages(cold.hotPages, position + tokens - 1);
+    if (cold !== null && window !== null) throw new RangeError('windows have no compressed pages');
+    if (needed > (cold?.pageTable.length ?? 0)) throw new RangeError('compressed pages are missing');
     this.#record(() => {
       for (let token = 0; token < tokens; token++) {
         const at = position + token;
         const first = firstVisible(at);
         for (let head = 0; head < heads; head++) {
           const kvHead = Math.floor(head / (heads / kvHeads));
-          const get = (part: 'key' | 'value') => (index: number) =>
-            arena.vector(pageOf(pageTable, first + index), layer, kvHead, part, first + index);
+          const coldEnd = cold === null ? 0 : coldPages(cold.hotPages, at) * PAGE_POSITIONS;
+          const get = (part: 'key' | 'value') => (index: number) => {
+            const place = first + index;
+            return cold !== null && place < coldEnd
+              ? cold.arena.vector(pageOf(cold.pageTable, place), layer, kvHead, part, place)
+              : arena.vector(pageOf(pageTable, place), layer, kvHead, part, place);
+          };
           const slice = [head * headDim, (head + 1) * headDim] as const;
           math.attention(
             target.row(token).subarray(...slice),
@@ -514,9 +549,9 @@ class OracleBackend implements Backend {
     return created;
   }
 
-  createKvArena(shape: KvShape, pages: number): KvArena {
+  createKvArena(shape: KvShape, pages: number, format: KvFormat = 'f16'): KvArena {
     this.#checkAlive();
-    const arena = new OracleArena(shape, pages);
+    const arena = new OracleArena(shape, pages, format);
     this.#kvBytes += arena.pages * arena.pageBytes;
     return arena;
   }
@@ -606,8 +641,22 @@ function view(kv: KvView, layer: number): RecordedView {
   }
   const arena = usable(kv.arena, 'KV arena');
   within(layer, arena.shape.layers, 'layer');
+  if (arena.format !== 'f16') throw new RangeError('new keys and values need an F16 arena');
   for (const page of kv.pageTable) within(page, arena.pages, 'page');
-  return { arena, pageTable: kv.pageTable.slice() };
+  return { arena, pageTable: kv.pageTable.slice(), cold: coldView(kv) };
+}
+
+function coldView({ arena: hot, cold }: KvView): RecordedView['cold'] {
+  if (cold === undefined) return null;
+  const { arena, hotPages } = cold;
+  if (!(arena instanceof OracleArena)) throw new BackendError("This KV arena is not the oracle's.");
+  if (usable(arena, 'KV arena').format === 'f16') throw new RangeError('compressed pages must not be F16');
+  const [a, b] = [arena.shape, hot.shape];
+  if (a.layers !== b.layers || a.kvHeads !== b.kvHeads || a.headDim !== b.headDim)
+    throw new RangeError('the compressed pages have another shape');
+  positive(hotPages, 'hotPages');
+  for (const page of cold.pageTable) within(page, arena.pages, 'page');
+  return { arena, pageTable: cold.pageTable.slice(), hotPages };
 }
 
 function usable<T extends { readonly disposed: boolean }>(handle: T, what: string): T {

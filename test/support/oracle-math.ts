@@ -1,5 +1,7 @@
 /** The formulas behind the operations of backend.ts, on single vectors, in F64. */
 
+import type { KvFormat } from '../../sidecar/engine/backend/backend.ts';
+
 /** Sum of a[i] * b[i]. */
 export function dot(a: Float32Array, b: Float32Array): number {
   let sum = 0;
@@ -79,4 +81,43 @@ export function layerNorm(
   const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
   const inverse = 1 / Math.sqrt(variance + eps);
   for (let i = 0; i < x.length; i++) out[i] = (x[i]! - mean) * inverse * weight[i]! + bias[i]!;
+}
+
+/** Bytes of K and V of one head, layer and page of 64 positions. */
+export function kvHeadBytes(format: KvFormat, headDim: number): number {
+  if (format === 'f16') return 2 * 64 * headDim * 2;
+  const scales = 2 * 64 * (headDim / codeSegment(format, headDim)) * 2;
+  return scales + 2 * 64 * headDim * (format === 'int8' ? 1 : 0.5);
+}
+
+function codeSegment(format: KvFormat, headDim: number): number {
+  if (format === 'int8') return headDim;
+  return headDim % 32 === 0 ? 32 : 16;
+}
+
+/** Rounds a key or value to what its codes stand for, in place: scale = largest magnitude / levels, up to the next BF16. */
+export function roundToCodes(x: Float32Array, format: KvFormat): void {
+  const segment = codeSegment(format, x.length);
+  const levels = format === 'int8' ? 127 : 7;
+  for (let start = 0; start < x.length; start += segment) {
+    const part = x.subarray(start, start + segment);
+    const scale = upToBf16(part.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / levels);
+    if (!Number.isFinite(scale)) part.fill(Number.NaN);
+    else if (scale > 0) {
+      const inverse = Math.fround(1 / scale);
+      for (let i = 0; i < part.length; i++)
+        part[i] = roundTiesToEven(Math.fround(part[i]! * inverse)) * scale;
+    }
+  }
+}
+
+function upToBf16(value: number): number {
+  const bits = new Uint32Array(new Float32Array([value]).buffer);
+  bits[0] = (bits[0]! + 0xffff) & 0xffff0000;
+  return new Float32Array(bits.buffer)[0]!;
+}
+
+function roundTiesToEven(value: number): number {
+  const nearest = Math.round(value);
+  return Math.abs(value % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 }

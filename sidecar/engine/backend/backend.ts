@@ -51,14 +51,24 @@ export interface KvShape {
 }
 
 /**
+ * How a page keeps keys and values: F16, or int8 or int4 codes with scales. Codes of int8 are those of a whole head and
+ * position under one scale; of int4, of 32 dimensions.
+ */
+export type KvFormat = 'f16' | 'int8' | 'int4';
+
+/**
  * Memory for KV pages of one layer class. A page holds K and V of {@link PAGE_POSITIONS} positions for every
- * layer of the class, F16. Memory is reserved at once and taken from the system only as pages are written.
+ * layer of the class. Memory is reserved at once and taken from the system only as pages are written. The bytes of a page
+ * are the same on every instruction set. What touches pages from outside a pass does so between passes.
  */
 export interface KvArena {
   readonly [handle]?: 'kvArena';
   readonly shape: KvShape;
+  readonly format: KvFormat;
   readonly pages: number;
   readonly pageBytes: number;
+  /** Rounds page `page` of `from`, an F16 arena of the same shape, into page `to` of this int8 or int4 arena. */
+  compressPage(from: KvArena, page: number, to: number): void;
   /** Copies page `from` to page `to` (both < `pages`), for copy-on-write of a half-filled page. Only between passes. */
   copyPage(from: number, to: number): void;
   /** Bytes of one whole page, the same on every instruction set; `target` has `pageBytes`. Only between passes. */
@@ -75,6 +85,25 @@ export interface KvArena {
 export interface KvView {
   readonly arena: KvArena;
   readonly pageTable: Int32Array;
+  /** Of a global class that compresses what is far behind. */
+  readonly cold?: ColdKvView;
+}
+
+/**
+ * Compressed pages behind the F16 ones. A token at position p reads page t from here if it is one of the first
+ * {@link coldPages}(hotPages, p), else as F16: a function of positions, never of how a prompt was cut. Here `pageTable[t]`
+ * is page t.
+ */
+export interface ColdKvView {
+  readonly arena: KvArena;
+  readonly pageTable: Int32Array;
+  /** Pages up to and with the token's own that are read as F16. */
+  readonly hotPages: number;
+}
+
+/** How many pages, from the first on, a token at `position` reads in compressed form. */
+export function coldPages(hotPages: number, position: number): number {
+  return Math.max(0, Math.floor(position / PAGE_POSITIONS) + 1 - hotPages);
 }
 
 export interface AttentionOptions {
@@ -185,7 +214,7 @@ export interface Backend {
   loadVector(source: WeightSource): Promise<Vector>;
   createActivation(tokens: number, width: number): Activation;
   /** Throws {@link OutOfMemory} if the system refuses the reservation. */
-  createKvArena(shape: KvShape, pages: number): KvArena;
+  createKvArena(shape: KvShape, pages: number, format?: KvFormat): KvArena;
   createPass(): Pass;
   /** Copies rows [firstToken, firstToken + tokens) into `target`, which holds tokens * width values. Between passes. */
   readBack(source: Activation, target: Float32Array, firstToken: number, tokens: number): void;

@@ -4,8 +4,9 @@
  * is what lets a prompt branch in the middle of a conversation although windows have moved on.
  */
 import { type Backend, OutOfMemory, PAGE_POSITIONS } from '../backend/backend.ts';
-import { KvSequence } from './kv-sequence.ts';
-import { firstLocalPage, type KvLayout, type LayerClass, type PerClass, pagesFor } from './layout.ts';
+import { KvSequence, type PoolKind, type Pools, type Runs } from './kv-sequence.ts';
+import { firstHotPage, firstLocalPage, type KvLayout, leastHotPages, pagesFor } from './layout.ts';
+import type { KvPages } from './memory-plan.ts';
 import { PagePool } from './page-pool.ts';
 import { PageRun } from './page-run.ts';
 import { findLongestPrefix, type Resumable, sharedLength } from './prefix-index.ts';
@@ -21,11 +22,11 @@ export type KeepRank = 'passing' | 'lasting';
 
 class KeptState implements Resumable {
   readonly ids: Uint32Array;
-  readonly runs: PerClass<PageRun>;
+  readonly runs: Runs;
   rank: KeepRank;
   lastUsed: number;
 
-  constructor(ids: Uint32Array, runs: PerClass<PageRun>, rank: KeepRank, now: number) {
+  constructor(ids: Uint32Array, runs: Runs, rank: KeepRank, now: number) {
     this.ids = ids;
     this.runs = runs;
     this.rank = rank;
@@ -34,6 +35,9 @@ class KeptState implements Resumable {
 
   get firstLocalPage(): number {
     return this.runs.local.first;
+  }
+  get firstHotPage(): number {
+    return this.runs.global.first;
   }
 }
 
@@ -52,7 +56,7 @@ interface Progress {
 
 export class KvCache {
   readonly layout: KvLayout;
-  readonly #pools: PerClass<PagePool>;
+  readonly #pools: Pools;
   readonly #kept = new Set<KeptState>();
   readonly #store: KvStore | null;
   readonly #persisted = new WeakMap<KvSequence, Progress>();
@@ -60,18 +64,27 @@ export class KvCache {
   #clock = 0;
 
   /** Reserves `pages` on the backend. Throws OutOfMemory if the system refuses. */
-  constructor(backend: Backend, layout: KvLayout, pages: PerClass<number>, store: KvStore | null = null) {
+  constructor(backend: Backend, layout: KvLayout, pages: KvPages, store: KvStore | null = null) {
     this.layout = layout;
     this.#store = store;
-    const pool = (kind: LayerClass) => new PagePool(backend.createKvArena(layout.shapes[kind], pages[kind]));
-    this.#pools = { local: pool('local'), global: pool('global') };
+    const { shapes, cold } = layout;
+    if (cold !== undefined && cold.hotPages < leastHotPages(layout.chunk)) {
+      throw new RangeError(`Passes of ${layout.chunk} tokens need ${leastHotPages(layout.chunk)} hot pages.`);
+    }
+    this.#pools = {
+      local: new PagePool(backend.createKvArena(shapes.local, pages.local)),
+      global: new PagePool(backend.createKvArena(shapes.global, pages.global)),
+      cold: cold ? new PagePool(backend.createKvArena(shapes.global, pages.cold ?? 0, cold.format)) : null,
+    };
   }
 
   /** Bytes of all pages, and of those in use by sequences and kept states. */
   memory(): { readonly reserved: number; readonly used: number } {
     let reserved = 0;
     let used = 0;
-    for (const { arena, inUse } of Object.values(this.#pools)) {
+    for (const pool of Object.values(this.#pools)) {
+      if (pool === null) continue;
+      const { arena, inUse } = pool;
       reserved += arena.pages * arena.pageBytes;
       used += inUse * arena.pageBytes;
     }
@@ -80,7 +93,7 @@ export class KvCache {
 
   /** Tokens of `prompt` that {@link resume} would find in memory, and further ones on disk. Changes nothing. */
   lookUp(prompt: Uint32Array): { readonly memory: number; readonly disk: number } {
-    const memory = findLongestPrefix(this.#kept, prompt, prompt.length, this.layout.window)?.length ?? 0;
+    const memory = findLongestPrefix(this.#kept, prompt, prompt.length, this.layout)?.length ?? 0;
     const store = this.#store;
     if (store === null) return { memory, disk: 0 };
     const { blocks } = this.#planRestore(store, prompt, store.keys(prompt));
@@ -89,7 +102,7 @@ export class KvCache {
 
   /** A sequence that holds as much of `prompt` as is in the cache, at most `most` tokens. */
   begin(prompt: Uint32Array, most: number): KvSequence {
-    const match = findLongestPrefix(this.#kept, prompt, most, this.layout.window);
+    const match = findLongestPrefix(this.#kept, prompt, most, this.layout);
     const sequence = new KvSequence(this.layout, this.#pools, (kind, isNeeded) => this.#take(kind, isNeeded));
     if (match !== null) {
       match.state.lastUsed = ++this.#clock;
@@ -114,7 +127,7 @@ export class KvCache {
     await store?.refresh();
     const keys = store?.keys(prompt.subarray(0, most)) ?? [];
     for (let attempt = 0; store !== null && attempt < RESTORE_ATTEMPTS && !signal.aborted; attempt++) {
-      const inMemory = findLongestPrefix(this.#kept, prompt, most, this.layout.window)?.length ?? 0;
+      const inMemory = findLongestPrefix(this.#kept, prompt, most, this.layout)?.length ?? 0;
       const plan = this.#planRestore(store, prompt, keys);
       if (plan.blocks * PAGE_POSITIONS <= inMemory) break;
       const sequence = await this.#restore(store, prompt, keys, plan, signal);
@@ -178,27 +191,38 @@ export class KvCache {
   ): Promise<KvSequence | null> {
     const { blocks, state, sharedPages } = plan;
     const firstLocal = firstLocalPage(this.layout, blocks * PAGE_POSITIONS);
-    const runs = {
-      global: state?.runs.global.slice(0, sharedPages) ?? new PageRun(this.#pools.global),
-      local: new PageRun(this.#pools.local, firstLocal),
-    };
+    const { runs, firstCold, firstGlobal } = this.#sharedRuns(blocks, state, sharedPages);
+    const firstHot = firstHotPage(this.layout, blocks * PAGE_POSITIONS);
     const wanted = [
-      ...Array.from({ length: blocks - sharedPages }, (_, i) => ['global', sharedPages + i] as const),
+      ...Array.from({ length: firstHot - firstCold }, (_, i) => ['cold', firstCold + i] as const),
+      ...Array.from({ length: blocks - firstGlobal }, (_, i) => ['global', firstGlobal + i] as const),
       ...Array.from({ length: blocks - firstLocal }, (_, i) => ['local', firstLocal + i] as const),
     ];
+    // The disk holds F16: pages that are read as codes are rounded here once more, to the same bytes.
+    const staging = new PageRun(this.#pools.global);
     let complete = false;
     try {
       runs.local.makeWritable(firstLocal, blocks, (isNeeded) => this.#take('local', isNeeded));
-      runs.global.makeWritable(sharedPages, blocks, (isNeeded) => this.#take('global', isNeeded));
+      runs.global.makeWritable(firstGlobal, blocks, (isNeeded) => this.#take('global', isNeeded));
+      runs.cold?.makeWritable(firstCold, firstHot, (isNeeded) => this.#take('cold', isNeeded));
+      if (firstCold < firstHot) staging.makeWritable(0, 1, (isNeeded) => this.#take('global', isNeeded));
       for (let at = 0; at < wanted.length && !signal.aborted; at += BLOCKS_AT_ONCE) {
         const results = await Promise.all(
           wanted.slice(at, at + BLOCKS_AT_ONCE).map(async ([kind, index]) => {
-            const { arena } = this.#pools[kind];
+            const inStore = kind === 'cold' ? 'global' : kind;
+            const { arena } = this.#pools[inStore];
             const buffer = Buffer.allocUnsafe(arena.pageBytes);
             const parent = index === 0 ? Buffer.from(store.rootKey).toString('hex') : keys[index - 1]!;
             const block = { index, key: keys[index]!, parent, ids: blockIds(prompt, index) };
-            if (!(await store.read(kind, block, buffer))) return false;
-            arena.writePage(runs[kind].pages[index - runs[kind].first]!, buffer);
+            if (!(await store.read(inStore, block, buffer))) return false;
+            const run = runs[kind]!;
+            const page = run.pages[index - run.first]!;
+            if (kind === 'cold') {
+              arena.writePage(staging.pages[0]!, buffer);
+              this.#pools.cold!.arena.compressPage(arena, staging.pages[0]!, page);
+            } else {
+              arena.writePage(page, buffer);
+            }
             return true;
           }),
         );
@@ -208,12 +232,32 @@ export class KvCache {
     } catch (error) {
       if (!(error instanceof KvFull)) throw error;
     } finally {
-      if (!complete) for (const run of Object.values(runs)) run.release();
+      staging.release();
+      if (!complete) for (const run of Object.values(runs)) run?.release();
     }
     if (!complete) return null;
     const sequence = new KvSequence(this.layout, this.#pools, (kind, isNeeded) => this.#take(kind, isNeeded));
     sequence.resume(prompt.slice(0, blocks * PAGE_POSITIONS), runs);
     return sequence;
+  }
+
+  /** Runs of `blocks` pages that begin with what memory shares, and the first page of each kind that it does not. */
+  #sharedRuns(
+    blocks: number,
+    state: KeptState | null,
+    sharedPages: number,
+  ): { readonly runs: Runs; readonly firstCold: number; readonly firstGlobal: number } {
+    const local = new PageRun(this.#pools.local, firstLocalPage(this.layout, blocks * PAGE_POSITIONS));
+    if (this.#pools.cold === null) {
+      const global = state?.runs.global.slice(0, sharedPages) ?? new PageRun(this.#pools.global);
+      return { runs: { local, global, cold: null }, firstCold: 0, firstGlobal: sharedPages };
+    }
+    // Hot pages are few: they come from the disk even where memory has them.
+    const firstHot = firstHotPage(this.layout, blocks * PAGE_POSITIONS);
+    const firstCold = Math.min(sharedPages, firstHot, state?.runs.cold?.end ?? 0);
+    const cold = state?.runs.cold?.slice(0, firstCold) ?? new PageRun(this.#pools.cold);
+    const global = new PageRun(this.#pools.global, firstHot);
+    return { runs: { local, global, cold }, firstCold, firstGlobal: firstHot };
   }
 
   async #explain(
@@ -222,8 +266,7 @@ export class KvCache {
     reusedOrNull: number | null,
     keys: readonly string[],
   ): Promise<Miss | null> {
-    const reused =
-      reusedOrNull ?? findLongestPrefix(this.#kept, prompt, most, this.layout.window)?.length ?? 0;
+    const reused = reusedOrNull ?? findLongestPrefix(this.#kept, prompt, most, this.layout)?.length ?? 0;
     let shared = 0;
     let differs: Miss['differs'] | null = null;
     for (const { ids } of this.#kept) {
@@ -276,20 +319,25 @@ export class KvCache {
     this.clear();
     this.#pools.local.arena.dispose();
     this.#pools.global.arena.dispose();
+    this.#pools.cold?.arena.dispose();
   }
 
   /** Shares what is needed to go on at `length`, or one token before it (the same prompt again). */
-  #runsAt(runs: PerClass<PageRun>, length: number): PerClass<PageRun> {
+  #runsAt(runs: Runs, length: number): Runs {
     const end = pagesFor(length);
     const firstLocal = Math.max(runs.local.first, firstLocalPage(this.layout, length - 1));
-    return { global: runs.global.slice(0, end), local: runs.local.slice(firstLocal, end) };
+    const firstHot = Math.max(runs.global.first, firstHotPage(this.layout, length - 1));
+    // Pages may be there in compressed form that tokens from here on still read as F16.
+    const cold = runs.cold?.slice(0, Math.min(runs.cold.end, firstHot)) ?? null;
+    return { global: runs.global.slice(firstHot, end), local: runs.local.slice(firstLocal, end), cold };
   }
 
-  #take(kind: LayerClass, isNeeded: () => boolean): number | null {
+  #take(kind: PoolKind, isNeeded: () => boolean): number | null {
     while (isNeeded()) {
-      const page = this.#pools[kind].take();
+      const pool = this.#pools[kind]!;
+      const page = pool.take();
       if (page !== null) return page;
-      if (!this.#evictOne()) throw new KvFull(kind, this.#pools[kind].arena.pages);
+      if (!this.#evictOne()) throw new KvFull(kind, pool.arena.pages);
     }
     return null;
   }
@@ -303,6 +351,7 @@ export class KvCache {
     this.#kept.delete(victim);
     victim.runs.local.release();
     victim.runs.global.release();
+    victim.runs.cold?.release();
     return true;
   }
 }
@@ -314,9 +363,9 @@ function isCheaper(a: KeptState, b: KeptState): boolean {
 
 /** Every page belongs to a running sequence. */
 export class KvFull extends OutOfMemory {
-  constructor(kind: LayerClass, pages: number) {
+  constructor(kind: PoolKind, pages: number) {
     super(
-      `The KV memory for ${kind} layers (${pages} pages of 64 tokens) is in use by other requests. Wait for them, or choose a larger context.`,
+      `The KV memory for ${kind === 'local' ? 'local' : 'global'} layers (${pages} pages of 64 tokens) is in use by other requests. Wait for them, or choose a larger context.`,
     );
   }
 }

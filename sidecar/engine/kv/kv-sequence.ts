@@ -1,6 +1,7 @@
 /** Keys and values of one running sequence, growing at its end. */
-import { PAGE_POSITIONS } from '../backend/backend.ts';
+import { type ColdKvView, PAGE_POSITIONS } from '../backend/backend.ts';
 import {
+  firstHotPage,
   firstLocalPage,
   type KvLayout,
   type KvViews,
@@ -12,25 +13,39 @@ import {
 import type { PagePool } from './page-pool.ts';
 import { PageRun } from './page-run.ts';
 
+/** Local pages, global F16 pages, and global pages in compressed form where the layout has them. */
+export interface Pools extends PerClass<PagePool> {
+  readonly cold: PagePool | null;
+}
+
+/** The same as pages of one sequence. `global` begins with the first page that is still read as F16. */
+export interface Runs extends PerClass<PageRun> {
+  readonly cold: PageRun | null;
+}
+
+export type PoolKind = LayerClass | 'cold';
+
 /** Gives a free page, evicting kept states as long as `isNeeded`; null if it no longer is. Throws KvFull. */
-export type TakePage = (kind: LayerClass, isNeeded: () => boolean) => number | null;
+export type TakePage = (kind: PoolKind, isNeeded: () => boolean) => number | null;
 
 export class KvSequence {
   readonly #layout: KvLayout;
-  readonly #pools: PerClass<PagePool>;
+  readonly #pools: Pools;
   readonly #take: TakePage;
-  #runs: PerClass<PageRun>;
+  #runs: Runs;
   #ids = new Uint32Array(256);
   #length = 0;
   /** The ring never changes its length, so that a position keeps its place. */
   readonly #ring: Int32Array;
   #table = new Int32Array(16);
+  #coldTable = new Int32Array(16);
 
-  constructor(layout: KvLayout, pools: PerClass<PagePool>, take: TakePage) {
+  constructor(layout: KvLayout, pools: Pools, take: TakePage) {
     this.#layout = layout;
     this.#pools = pools;
     this.#take = take;
-    this.#runs = { local: new PageRun(pools.local), global: new PageRun(pools.global) };
+    const cold = pools.cold && new PageRun(pools.cold);
+    this.#runs = { local: new PageRun(pools.local), global: new PageRun(pools.global), cold };
     this.#ring = new Int32Array(ringPages(layout));
   }
 
@@ -42,12 +57,12 @@ export class KvSequence {
   get ids(): Uint32Array {
     return this.#ids.subarray(0, this.#length);
   }
-  get runs(): PerClass<PageRun> {
+  get runs(): Runs {
     return this.#runs;
   }
 
   /** Takes over pages that hold `ids`; only at the beginning. */
-  resume(ids: Uint32Array, runs: PerClass<PageRun>): void {
+  resume(ids: Uint32Array, runs: Runs): void {
     if (this.#length > 0) throw new RangeError('A sequence resumes only at its beginning.');
     this.#runs = runs;
     this.commit(ids);
@@ -65,6 +80,8 @@ export class KvSequence {
     const first = Math.floor(this.#length / PAGE_POSITIONS);
     const end = pagesFor(this.#length + tokens);
     local.dropBefore(firstLocalPage(this.#layout, this.#length));
+    // First, as it makes room.
+    const cold = this.#compress(tokens);
     local.makeWritable(first, end, (isNeeded) => this.#take('local', isNeeded));
     global.makeWritable(first, end, (isNeeded) => this.#take('global', isNeeded));
     // A longer pass whose last tokens were not committed has left pages behind the present end.
@@ -75,8 +92,30 @@ export class KvSequence {
     global.fillTable(table);
     return {
       local: { arena: this.#pools.local.arena, pageTable: this.#ring },
-      global: { arena: this.#pools.global.arena, pageTable: table },
+      global: { arena: this.#pools.global.arena, pageTable: table, ...(cold && { cold }) },
     };
+  }
+
+  /**
+   * Rounds the pages that turn cold for any of the next tokens. Their F16 form stays until every token to come reads them
+   * cold: a pass may be cancelled, a draft rolled back.
+   */
+  #compress(tokens: number): ColdKvView | null {
+    const { global, cold } = this.#runs;
+    if (cold === null || this.#layout.cold === undefined) return null;
+    const { arena } = this.#pools.cold!;
+    const firstHot = firstHotPage(this.#layout, this.#length);
+    global.dropBefore(Math.min(firstHot, cold.end));
+    for (let end = firstHotPage(this.#layout, this.#length + tokens - 1); cold.end < end; ) {
+      const page = cold.end;
+      cold.makeWritable(page, page + 1, (isNeeded) => this.#take('cold', isNeeded));
+      arena.compressPage(this.#pools.global.arena, global.pages[page - global.first]!, cold.pages.at(-1)!);
+    }
+    global.dropBefore(firstHot);
+    if (cold.end > this.#coldTable.length) this.#coldTable = new Int32Array(2 * cold.end);
+    const pageTable = this.#coldTable.subarray(0, cold.end);
+    cold.fillTable(pageTable);
+    return { arena, pageTable, hotPages: this.#layout.cold.hotPages };
   }
 
   /** The pass over `ids` has completed. */
@@ -95,5 +134,6 @@ export class KvSequence {
   release(): void {
     this.#runs.local.release();
     this.#runs.global.release();
+    this.#runs.cold?.release();
   }
 }

@@ -2,7 +2,7 @@
  * What the KV cache of a hybrid model looks like. Sliding-window layers ("local") need the last `window` positions,
  * global layers all of them; each class has pages and page tables of its own.
  */
-import { type KvShape, type KvView, PAGE_POSITIONS } from '../backend/backend.ts';
+import { coldPages, type KvFormat, type KvShape, type KvView, PAGE_POSITIONS } from '../backend/backend.ts';
 
 export type LayerClass = 'local' | 'global';
 export type PerClass<T> = Readonly<Record<LayerClass, T>>;
@@ -14,11 +14,36 @@ export interface KvLayout {
   readonly window: number;
   /** Tokens of a pass at most: while they are computed, the window of the first and of the last are both needed. */
   readonly chunk: number;
+  /** How global pages are kept that lie behind the hot, F16 ones. Absent: as F16 too. */
+  readonly cold?: ColdLayout;
 }
 
-/** Bytes of one page: keys and values of every layer of the class, F16. */
-export function pageBytes({ layers, kvHeads, headDim }: KvShape): number {
-  return layers * kvHeads * headDim * PAGE_POSITIONS * 2 * 2;
+/**
+ * Which form of a page a token reads depends on their two positions alone ({@link coldPages}), so results do not depend on
+ * chunks, timing or what was rolled back.
+ */
+export interface ColdLayout {
+  readonly format: ColdFormat;
+  /** Pages up to and with a token's own that it reads as F16; so many that a page is complete when it turns cold. */
+  readonly hotPages: number;
+}
+
+export type ColdFormat = Exclude<KvFormat, 'f16'>;
+
+/** The least hot pages: whatever pass comes, the first page that its last token reads as codes was complete before it. */
+export function leastHotPages(chunk: number): number {
+  return pagesForAny(chunk);
+}
+
+/** Bytes of one page: keys and values of every layer of the class. As `kv_head_bytes` of kv_codes.h. */
+export function pageBytes({ layers, kvHeads, headDim }: KvShape, format: KvFormat = 'f16'): number {
+  const values = 2 * PAGE_POSITIONS * headDim;
+  const bytes = {
+    f16: 2 * values,
+    int8: values + 4 * PAGE_POSITIONS,
+    int4: values / 2 + 4 * PAGE_POSITIONS * (headDim / (headDim % 32 === 0 ? 32 : 16)),
+  };
+  return layers * kvHeads * bytes[format];
 }
 
 export function pagesFor(positions: number): number {
@@ -43,4 +68,14 @@ export function windowPages({ window }: KvLayout): number {
 /** The first page that tokens at `position` and later read in local layers. */
 export function firstLocalPage(layout: KvLayout, position: number): number {
   return Math.floor(Math.max(0, position - layout.window + 1) / PAGE_POSITIONS);
+}
+
+/** The first global page that tokens at `position` and later read as F16. */
+export function firstHotPage({ cold }: KvLayout, position: number): number {
+  return cold === undefined ? 0 : coldPages(cold.hotPages, Math.max(0, position));
+}
+
+/** F16 global pages of one running sequence at most. */
+export function hotRunPages({ cold, chunk }: KvLayout, contextPages: number): number {
+  return cold === undefined ? contextPages : Math.min(contextPages, cold.hotPages + pagesForAny(chunk));
 }

@@ -1,6 +1,14 @@
 /** How much memory a model needs at a context length, and whether this machine has it. */
 import { OutOfMemory } from '../backend/backend.ts';
-import { type KvLayout, type PerClass, pageBytes, pagesFor, ringPages, windowPages } from './layout.ts';
+import {
+  hotRunPages,
+  type KvLayout,
+  type PerClass,
+  pageBytes,
+  pagesFor,
+  ringPages,
+  windowPages,
+} from './layout.ts';
 
 /**
  * Kept windows beyond the least (two) take local pages up to this share of the global layers' memory or this many
@@ -16,15 +24,25 @@ const HEADROOM_BYTES = 256 * 2 ** 20;
 const LEAST_CONTEXT = 512;
 const CONTEXT_STEP = 512;
 
+/** Pages of every class; `cold` where the layout compresses. */
+export interface KvPages extends PerClass<number> {
+  readonly cold?: number;
+}
+
 /** Pages to reserve, so that one sequence can fill the context while kept windows let others branch. */
-export function kvPages(layout: KvLayout, context: number): PerClass<number> {
+export function kvPages(layout: KvLayout, context: number): KvPages {
+  const { cold } = layout;
   const { local, global } = layout.shapes;
   const contextPages = pagesFor(context);
   const least = ringPages(layout) + 2 * windowPages(layout);
-  const allowance = Math.max(WINDOW_SHARE * contextPages * pageBytes(global), WINDOW_BYTES);
+  const allowance = Math.max(WINDOW_SHARE * contextPages * pageBytes(global, cold?.format), WINDOW_BYTES);
   const affordable = Math.floor(allowance / pageBytes(local)) - least;
   const beyond = Math.max(0, Math.min(affordable, WINDOWS_BEYOND * windowPages(layout)));
-  return { local: least + beyond, global: contextPages };
+  if (cold === undefined) return { local: least + beyond, global: contextPages };
+  // A kept state needs its hot pages as it needs its window.
+  const keptStates = 2 + Math.floor(beyond / windowPages(layout));
+  const hot = hotRunPages(layout, contextPages) + keptStates * (cold.hotPages + 1);
+  return { local: least + beyond, global: Math.min(hot, 2 * contextPages), cold: contextPages };
 }
 
 export interface KvMemory {
@@ -37,7 +55,8 @@ export interface KvMemory {
 export function kvMemory(layout: KvLayout, context: number): KvMemory {
   const pages = kvPages(layout, context);
   const local = pages.local * pageBytes(layout.shapes.local);
-  const global = pages.global * pageBytes(layout.shapes.global);
+  const compressed = (pages.cold ?? 0) * pageBytes(layout.shapes.global, layout.cold?.format);
+  const global = pages.global * pageBytes(layout.shapes.global) + compressed;
   return { local, global, total: local + global };
 }
 

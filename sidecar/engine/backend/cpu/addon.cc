@@ -21,7 +21,7 @@ using gs::Engine;
 using gs::MatrixFormat;
 
 // Raised with every change of the functions or of the operation list; native.ts refuses another number.
-constexpr int kAbiVersion = 2;
+constexpr int kAbiVersion = 4;
 
 constexpr int64_t kMaxDimension = int64_t{1} << 31;
 constexpr double kMaxExactInteger = 9007199254740992.0;
@@ -169,6 +169,7 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                     method<&CpuAddon::copy_page>("copyPage"),
                     method<&CpuAddon::read_page>("readPage"),
                     method<&CpuAddon::write_page>("writePage"),
+                    method<&CpuAddon::compress_page>("compressPage"),
                     method<&CpuAddon::submit>("submit"),
                     method<&CpuAddon::cancel>("cancel"),
                     method<&CpuAddon::read_back>("readBack"),
@@ -313,15 +314,17 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     return info.Env().Undefined();
   }
 
-  // (engine, layers, kvHeads, headDim, pages) -> {handle, pageBytes}
+  // (engine, layers, kvHeads, headDim, pages, format) -> {handle, pageBytes}
   Napi::Value create_arena(const Info& info) {
     Engine& engine = *host(info).engine;
     const auto arena = engine.create_arena(
         integer(info[1], 1, 4096, "Layers"), integer(info[2], 1, 4096, "KV heads"),
-        integer(info[3], 1, 4096, "The head size"), integer(info[4], 1, int64_t{1} << 24, "Pages"));
+        integer(info[3], 1, 4096, "The head size"), integer(info[4], 1, int64_t{1} << 24, "Pages"),
+        static_cast<gs::KvFormat>(
+            integer(info[5], 0, static_cast<int64_t>(gs::KvFormat::kInt4), "A KV format")));
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("handle", static_cast<double>(engine.objects().arenas.add(arena)));
-    result.Set("pageBytes", static_cast<double>(arena->page_elements() * sizeof(uint16_t)));
+    result.Set("pageBytes", static_cast<double>(arena->page_bytes()));
     return result;
   }
 
@@ -336,41 +339,50 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     const gs::KvArenaObject& arena = *target.engine->objects().arenas.get(handle(info[1]));
     const int64_t from = integer(info[2], 0, arena.pages - 1, "A page"),
                   to = integer(info[3], 0, arena.pages - 1, "A page");
-    const size_t bytes = arena.page_elements() * sizeof(uint16_t);
-    uint8_t* base = arena.memory.data();
-    if (from != to)
-      std::memcpy(base + static_cast<size_t>(to) * bytes, base + static_cast<size_t>(from) * bytes, bytes);
+    if (from != to) std::memcpy(arena.page(to), arena.page(from), arena.page_bytes());
     return info.Env().Undefined();
   }
 
-  // A page of an arena and a buffer of exactly its size: (engine, arena, page, Uint8Array).
-  struct PageBytes {
-    uint8_t *page, *buffer;
-    size_t bytes;
-  };
-  PageBytes page_and_buffer(const Info& info) {
-    Host& target = host(info);
-    require_idle(target);
-    const gs::KvArenaObject& arena = *target.engine->objects().arenas.get(handle(info[1]));
-    const int64_t page = integer(info[2], 0, arena.pages - 1, "A page");
-    const size_t bytes = arena.page_elements() * sizeof(uint16_t);
-    auto buffer = typed_array<Napi::Uint8Array>(info[3], napi_uint8_array, "A page's buffer");
-    if (buffer.ByteLength() != bytes) {
-      throw gs::RangeError("The buffer has " + std::to_string(buffer.ByteLength()) + " bytes; a page has " +
-                           std::to_string(bytes) + ".");
-    }
-    return {arena.memory.data() + static_cast<size_t>(page) * bytes, buffer.Data(), bytes};
-  }
-
+  // (engine, arena, page, Uint8Array of one page)
   Napi::Value read_page(const Info& info) {
-    const PageBytes at = page_and_buffer(info);
-    std::memcpy(at.buffer, at.page, at.bytes);
+    const PageBytes page = page_bytes(info);
+    std::memcpy(page.outside, page.inside, page.count);
     return info.Env().Undefined();
   }
 
   Napi::Value write_page(const Info& info) {
-    const PageBytes at = page_and_buffer(info);
-    std::memcpy(at.page, at.buffer, at.bytes);
+    const PageBytes page = page_bytes(info);
+    std::memcpy(page.inside, page.outside, page.count);
+    return info.Env().Undefined();
+  }
+
+  struct PageBytes {
+    uint8_t* inside;
+    uint8_t* outside;
+    size_t count;
+  };
+  PageBytes page_bytes(const Info& info) {
+    Host& target = host(info);
+    require_idle(target);
+    const gs::KvArenaObject& arena = *target.engine->objects().arenas.get(handle(info[1]));
+    const int64_t page = integer(info[2], 0, arena.pages - 1, "A page");
+    auto bytes = typed_array<Napi::Uint8Array>(info[3], napi_uint8_array, "A page's bytes");
+    if (bytes.ByteLength() != arena.page_bytes()) {
+      throw gs::RangeError("The buffer has " + std::to_string(bytes.ByteLength()) + " bytes; a page has " +
+                           std::to_string(arena.page_bytes()) + ".");
+    }
+    return {arena.page(page), bytes.Data(), arena.page_bytes()};
+  }
+
+  // (engine, F16 arena, page, arena, page)
+  Napi::Value compress_page(const Info& info) {
+    Host& target = host(info);
+    require_idle(target);
+    const auto& arenas = target.engine->objects().arenas;
+    const gs::KvArenaObject& from = *arenas.get(handle(info[1]));
+    const gs::KvArenaObject& to = *arenas.get(handle(info[3]));
+    target.engine->compress_page(from, integer(info[2], 0, from.pages - 1, "A page"), to,
+                                 integer(info[4], 0, to.pages - 1, "A page"));
     return info.Env().Undefined();
   }
 

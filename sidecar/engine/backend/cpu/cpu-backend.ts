@@ -6,6 +6,7 @@ import {
   BackendError,
   type BackendMemory,
   type KvArena,
+  type KvFormat,
   type KvShape,
   type Matrix,
   type Pass,
@@ -108,8 +109,8 @@ class NativeCpuBackend implements CpuBackend {
     return new CpuActivation(this.#owner, tokens, width);
   }
 
-  createKvArena(shape: KvShape, pages: number): KvArena {
-    return new CpuKvArena(this.#owner, shape, pages);
+  createKvArena(shape: KvShape, pages: number, format: KvFormat = 'f16'): KvArena {
+    return new CpuKvArena(this.#owner, shape, pages, format);
   }
 
   createPass(): Pass {

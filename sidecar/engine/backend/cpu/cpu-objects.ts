@@ -1,6 +1,6 @@
 /** The CPU backend's matrices, vectors, activations and arenas: handles of one engine, with the shapes for checks. */
-import type { Activation, KvArena, KvShape, Matrix, Vector } from '../backend.ts';
-import { guard, type NativeAddon } from './native.ts';
+import type { Activation, KvArena, KvFormat, KvShape, Matrix, Vector } from '../backend.ts';
+import { guard, KV_FORMATS, type NativeAddon } from './native.ts';
 
 /** The engine that an object belongs to; an object of another engine, or of a disposed one, is refused. */
 export interface Owner {
@@ -77,16 +77,19 @@ export class CpuKvArena implements KvArena {
   readonly owner: Owner;
   readonly id: number;
   readonly shape: KvShape;
+  readonly format: KvFormat;
   readonly pages: number;
   readonly pageBytes: number;
   #disposed = false;
 
-  constructor(owner: Owner, shape: KvShape, pages: number) {
+  constructor(owner: Owner, shape: KvShape, pages: number, format: KvFormat) {
     this.owner = owner;
     this.shape = shape;
+    this.format = format;
     this.pages = pages;
+    const { layers, kvHeads, headDim } = shape;
     const { handle, pageBytes } = guard(() =>
-      owner.native.createArena(owner.engine, shape.layers, shape.kvHeads, shape.headDim, pages),
+      owner.native.createArena(owner.engine, layers, kvHeads, headDim, pages, KV_FORMATS.indexOf(format)),
     );
     this.id = handle;
     this.pageBytes = pageBytes;
@@ -102,6 +105,13 @@ export class CpuKvArena implements KvArena {
 
   writePage(page: number, source: Uint8Array): void {
     guard(() => this.owner.native.writePage(this.owner.engine, this.id, page, source));
+  }
+
+  compressPage(from: KvArena, page: number, to: number): void {
+    if (!(from instanceof CpuKvArena && from.owner === this.owner)) {
+      throw new RangeError('compressPage: the arena is not of this backend');
+    }
+    guard(() => this.owner.native.compressPage(this.owner.engine, from.id, page, this.id, to));
   }
 
   dispose(): void {

@@ -6,6 +6,7 @@ import {
   type Activation,
   type AttentionOptions,
   BackendError,
+  coldPages,
   type KvView,
   type Matrix,
   PAGE_POSITIONS,
@@ -194,6 +195,7 @@ export class CpuPass implements Pass {
     );
     this.#writeList(visibleUntil);
     this.#writeList(kv.pageTable);
+    this.#writeColdPages(arena, kv, options);
   }
 
   geluMul(out: Activation, gate: Activation, up: Activation, tokens: number): void {
@@ -330,10 +332,36 @@ export class CpuPass implements Pass {
     const { arena, pageTable } = kv;
     require(arena instanceof CpuKvArena &&
       arena.owner === this.#owner, `${what}: the arena is not this backend's`);
+    require(arena.format === 'f16', `${what}: the arena of new keys and values must be F16`);
     requireCount(layer, 0, arena.shape.layers - 1, `${what}: layer`);
     requireCount(pageTable.length, 1, MAX_POSITION / PAGE_POSITIONS, `${what}: length of the page table`);
     for (const page of pageTable) requireCount(page, 0, arena.pages - 1, `${what}: a page`);
     return arena;
+  }
+
+  #writeColdPages(hot: CpuKvArena, { cold }: KvView, { position, tokens, window }: AttentionOptions): void {
+    if (cold === undefined || cold.pageTable.length === 0) {
+      const needed = cold === undefined ? 0 : coldPages(cold.hotPages, position + tokens - 1);
+      require(needed === 0, `attention: ${needed} compressed pages are missing`);
+      this.#write(0);
+      return;
+    }
+    const { arena, hotPages, pageTable } = cold;
+    require(window === null, 'attention: only global layers have compressed pages');
+    require(arena instanceof CpuKvArena &&
+      arena.owner === this.#owner, 'attention: the compressed pages are not of this backend');
+    require(arena.format !== 'f16', 'attention: the compressed pages are F16');
+    const [a, b] = [arena.shape, hot.shape];
+    require(a.layers === b.layers &&
+      a.kvHeads === b.kvHeads &&
+      a.headDim === b.headDim, 'attention: the compressed pages have another shape');
+    requireCount(hotPages, 1, MAX_POSITION, 'attention: hotPages');
+    const needed = coldPages(hotPages, position + tokens - 1);
+    require(needed <=
+      pageTable.length, `attention: ${needed - pageTable.length} compressed pages are missing`);
+    for (const page of pageTable) requireCount(page, 0, arena.pages - 1, 'attention: a compressed page');
+    this.#write(1, arena.id, hotPages);
+    this.#writeList(pageTable);
   }
 
   #write(...words: number[]): void {

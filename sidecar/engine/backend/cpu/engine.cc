@@ -161,8 +161,9 @@ std::shared_ptr<ActivationObject> Engine::create_activation(int64_t tokens, int6
 }
 
 std::shared_ptr<KvArenaObject> Engine::create_arena(int64_t layers, int64_t kv_heads, int64_t head_dim,
-                                                    int64_t pages) const {
+                                                    int64_t pages, KvFormat format) const {
   auto arena = std::make_shared<KvArenaObject>();
+  arena->format = format;
   arena->layers = layers;
   arena->kv_heads = kv_heads;
   arena->head_dim = head_dim;
@@ -172,11 +173,24 @@ std::shared_ptr<KvArenaObject> Engine::create_arena(int64_t layers, int64_t kv_h
                      std::to_string(kHeadDimStep) + " up to " + std::to_string(kMaxHeadDim) + ".");
   }
   size_t bytes;
-  if (__builtin_mul_overflow(arena->page_elements() * sizeof(uint16_t), static_cast<size_t>(pages), &bytes)) {
+  if (__builtin_mul_overflow(arena->page_bytes(), static_cast<size_t>(pages), &bytes)) {
     throw RangeError("A KV arena is too large.");
   }
   arena->memory = Region(bytes, bytes >= kHugeArena ? HugePages::kYes : HugePages::kNo, "the KV cache");
   return arena;
+}
+
+void Engine::compress_page(const KvArenaObject& from, int64_t from_page, const KvArenaObject& to,
+                           int64_t to_page) const {
+  if (from.format != KvFormat::kF16 || to.format == KvFormat::kF16)
+    throw RangeError("A page is compressed from an F16 arena into an int8 or int4 one.");
+  if (from.layers != to.layers || from.kv_heads != to.kv_heads || from.head_dim != to.head_dim)
+    throw RangeError("A page is compressed only between arenas of one shape.");
+  const KvCompressArgs args = {reinterpret_cast<const uint16_t*>(from.page(from_page)), to.page(to_page),
+                               to.format, to.layers * to.kv_heads, to.head_dim};
+  Region scratch(kScratchBytes, HugePages::kNo, "compressing a KV page");
+  for (int64_t task = 0; task < kernels_.kv_compress.tasks(args); ++task)
+    kernels_.kv_compress.run(args, task, reinterpret_cast<float*>(scratch.data()));
 }
 
 template <class Args>
@@ -285,6 +299,7 @@ void Engine::run_op(AttentionOp& op) {
   op.args.visible_until = op.visible_until.empty() ? nullptr : op.visible_until.data();
   op.args.kv.page_table = op.page_table.data();
   op.args.kv.page_table_length = static_cast<int64_t>(op.page_table.size());
+  op.args.cold.page_table = op.cold_table.data();
   const int64_t floats = kernels_.attention_partials_floats(op.args);
   const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
   if (bytes > partials_.size()) {

@@ -64,7 +64,10 @@ class Engine {
 
   std::shared_ptr<ActivationObject> create_activation(int64_t tokens, int64_t width) const;
   std::shared_ptr<KvArenaObject> create_arena(int64_t layers, int64_t kv_heads, int64_t head_dim,
-                                              int64_t pages) const;
+                                              int64_t pages, KvFormat format) const;
+  // Rounds an F16 page to the format of `to`; on the calling thread, between passes.
+  void compress_page(const KvArenaObject& from, int64_t from_page, const KvArenaObject& to,
+                     int64_t to_page) const;
 
  private:
   struct Job {

@@ -6,10 +6,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { BackendError, OutOfMemory, PassCancelled } from '../backend.ts';
+import { BackendError, type KvFormat, OutOfMemory, PassCancelled } from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
-const ABI_VERSION = 2;
+const ABI_VERSION = 4;
 
 /** `MatrixFormat` of kernels.h, in its order. */
 export const MATRIX_FORMATS = [
@@ -25,6 +25,9 @@ export const MATRIX_FORMATS = [
   'Q5_K',
   'Q6_K',
 ] as const;
+
+/** `KvFormat` of kernels.h, in its order. */
+export const KV_FORMATS: readonly KvFormat[] = ['f16', 'int8', 'int4'];
 
 /** The addon's functions. All but the loaders and `submit` are synchronous; every one may throw (see {@link toBackendError}). */
 export interface NativeAddon {
@@ -50,11 +53,14 @@ export interface NativeAddon {
     kvHeads: number,
     headDim: number,
     pages: number,
+    /** Index into {@link KV_FORMATS}. */
+    format: number,
   ): { handle: number; pageBytes: number };
   disposeArena(engine: number, arena: number): void;
   copyPage(engine: number, arena: number, from: number, to: number): void;
   readPage(engine: number, arena: number, page: number, target: Uint8Array): void;
   writePage(engine: number, arena: number, page: number, source: Uint8Array): void;
+  compressPage(engine: number, from: number, page: number, to: number, toPage: number): void;
   /** Runs the first `count` numbers of `words`, which are read before the call returns. */
   submit(engine: number, pass: number, words: Float64Array, count: number): Promise<void>;
   cancel(engine: number, pass: number): void;

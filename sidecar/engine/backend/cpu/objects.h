@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/kernels.h"
+#include "kernels/kv_codes.h"
 #include "memory.h"
 
 namespace gs {
@@ -32,13 +33,15 @@ struct ActivationObject {
 };
 
 // `pages` pages; each holds, for every layer, K and V of kPagePositions positions for every KV head
-// (kv_layout.h).
+// (kv_layout.h, kv_codes.h).
 struct KvArenaObject {
   Region memory;
+  KvFormat format;
   int64_t layers, kv_heads, head_dim, pages;
 
-  size_t layer_elements() const { return static_cast<size_t>(2 * kPagePositions * kv_heads * head_dim); }
-  size_t page_elements() const { return layer_elements() * static_cast<size_t>(layers); }
+  size_t layer_bytes() const { return kv_head_bytes(format, head_dim) * static_cast<size_t>(kv_heads); }
+  size_t page_bytes() const { return layer_bytes() * static_cast<size_t>(layers); }
+  uint8_t* page(int64_t index) const { return memory.data() + static_cast<size_t>(index) * page_bytes(); }
 };
 
 }  // namespace gs

@@ -207,9 +207,10 @@ class Decoder {
 
   KvArgs kv(int64_t layer, const KvArenaObject& arena) {
     require(layer < arena.layers, "the KV arena has fewer layers");
+    require(arena.format == KvFormat::kF16, "new keys and values need an F16 arena");
     return {reinterpret_cast<uint16_t*>(arena.memory.data()),
-            arena.page_elements(),
-            arena.layer_elements() * static_cast<size_t>(layer),
+            arena.page_bytes() / sizeof(uint16_t),
+            arena.layer_bytes() / sizeof(uint16_t) * static_cast<size_t>(layer),
             nullptr,
             0,
             arena.kv_heads,
@@ -262,9 +263,29 @@ class Decoder {
         least = until;
       }
     }
-    op.args = {kv(layer, arena), q.data(), out.data(), position, count, heads,
-               window,           nullptr,  scale,      nullptr};
+    op.args = {kv(layer, arena), {},      q.data(), out.data(), position, count, heads,
+               window,           nullptr, scale,    nullptr};
+    if (integer(0, 1) == 1) {
+      require(window == 0, "attention: only global layers have compressed pages");
+      cold_pages(op, arena, layer);
+    }
     program_.ops.emplace_back(std::move(op));
+  }
+
+  // The compressed pages behind an attention's F16 ones.
+  void cold_pages(AttentionOp& op, const KvArenaObject& hot, int64_t layer) {
+    const KvArenaObject& arena = object(objects_.arenas);
+    require(arena.format != KvFormat::kF16, "attention: the compressed pages are F16");
+    require(arena.layers == hot.layers && arena.kv_heads == hot.kv_heads && arena.head_dim == hot.head_dim,
+            "attention: the compressed pages have another shape");
+    const int64_t hot_pages = integer(1, kMaxPosition);
+    op.cold_table = list(arena.pages);
+    const int64_t last_page = (op.args.position + op.args.tokens - 1) / kPagePositions;
+    require(last_page - hot_pages < static_cast<int64_t>(op.cold_table.size()),
+            "attention: a compressed page is missing");
+    op.args.cold = {
+        arena.memory.data(), arena.page_bytes(), arena.layer_bytes() * static_cast<size_t>(layer), nullptr,
+        arena.format,        hot_pages};
   }
 
   void gelu_mul() {

@@ -69,7 +69,7 @@ struct KvWriteOp {
 struct AttentionOp {
   AttentionArgs args;
   std::vector<int32_t> visible_until;  // empty: each token sees up to itself
-  std::vector<int32_t> page_table;
+  std::vector<int32_t> page_table, cold_table;
 };
 
 using Op = std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp, LayerNormArgs,

@@ -1,4 +1,5 @@
-// Attention over F16 KV pages: out = softmax(scale * q K^T + mask) V, F32 throughout.
+// Attention over KV pages: out = softmax(scale * q K^T + mask) V, with the softmax and all sums across pages
+// in F32. Recent pages are F16; those further behind may be int8 or int4 codes (attention_cold.h).
 //
 // The canonical arithmetic of one row (one head of one token), followed by every path (attention_plan.h says
 // why): for each split of 256 positions, an online softmax over its 64-position pages in ascending order;
@@ -6,6 +7,7 @@
 // not visited at all, and within a page masked positions weigh exactly 0 and their V is never read.
 //
 // A NaN in q, or in a visible K or V, makes that row NaN and no other; so does a score of +infinity.
+#include "attention_cold.h"
 #include "attention_plan.h"
 #include "attention_tile.h"
 #include "kernels.h"
@@ -30,9 +32,12 @@ struct BlockState {
   float* total_output;
   float* total_sum;   // [rows]
   float* total_peak;  // [rows]
+  ColdState cold;
 };
 
-static_assert((3 * kMaxHeadDim + kPagePositions + kLanes + 4) * kBlockRows * sizeof(float) <= kScratchBytes);
+static_assert(((3 * kMaxHeadDim + kPagePositions + kLanes + 4) * kBlockRows + kColdScratchFloats) *
+                  sizeof(float) <=
+              kScratchBytes);
 
 BlockState carve(float* scratch, int64_t head_dim) {
   const auto take = [&scratch](int64_t floats) {
@@ -50,6 +55,7 @@ BlockState carve(float* scratch, int64_t head_dim) {
   state.rescale = take(kBlockRows);
   state.total_sum = take(kBlockRows);
   state.total_peak = take(kBlockRows);
+  state.cold = carve_cold(scratch, head_dim);
   return state;
 }
 
@@ -101,11 +107,45 @@ void add_values(const BlockState& state, const AttentionBlock& block, int64_t fi
                    range.to, state.rescale + row, ahead, state.output + row * head_dim);
 }
 
+template <bool kInt4>
+void attend_cold_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
+                      int64_t page_start, int64_t first_token) {
+  const int64_t head_dim = args.kv.head_dim;
+  const size_t run_bytes = kv_head_bytes(args.cold.format, head_dim);
+  const auto page = static_cast<size_t>(args.cold.page_table[page_start / kPagePositions]);
+  const uint8_t* run = args.cold.base + page * args.cold.page_bytes + args.cold.layer_offset +
+                       static_cast<size_t>(block.kv_head) * run_bytes;
+  const auto head = coded_head<CodedHead>(run, args.cold.format, head_dim);
+  const int64_t first = first_token * block.heads, count = block.rows() - first;
+  cold_scores<kInt4>(head, state.cold, first, count, head_dim, state.p);
+  for (int64_t row = first; row < first + count; ++row) {
+    softmax_page(state.p + row * kPagePositions, {0, kPagePositions}, state.peak + row,
+                 state.sum_lanes + row * kLanes, state.rescale + row);
+  }
+  add_cold_values<kInt4>(head, state.cold, first, count, head_dim, state.p, state.rescale, state.output);
+}
+
+// The first of the block's tokens that reads a page in its compressed form; block.tokens if none does.
+int64_t first_cold_token(const AttentionArgs& args, const AttentionBlock& block, int64_t page_start) {
+  if (args.cold.base == nullptr) return block.tokens;
+  const int64_t turns_at = page_start + args.cold.hot_pages * kPagePositions;
+  const int64_t token = turns_at - args.position - block.first_token;
+  return token < 0 ? 0 : token < block.tokens ? token : block.tokens;
+}
+
 void attend_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
                  int64_t page_start) {
   const int64_t head_dim = args.kv.head_dim;
+  const int64_t hot_tokens = first_cold_token(args, block, page_start);
+  if (hot_tokens < block.tokens) {
+    if (args.cold.format == KvFormat::kInt4) {
+      attend_cold_page<true>(args, block, state, page_start, hot_tokens);
+    } else {
+      attend_cold_page<false>(args, block, state, page_start, hot_tokens);
+    }
+  }
   // Windows move with the token, so the tokens that see anything of a page are consecutive.
-  int64_t first = 0, last = block.tokens;
+  int64_t first = 0, last = hot_tokens;
   while (first < last && visible(args, block.first_token + first, page_start).empty()) ++first;
   while (last > first && visible(args, block.first_token + last - 1, page_start).empty()) --last;
   if (first == last) return;
@@ -148,6 +188,7 @@ void load_queries(const AttentionArgs& args, const AttentionBlock& block, const 
     float* target = state.q + token * count;
     for (int64_t i = 0; i < count; ++i) target[i] = source[i] * args.scale;
   }
+  if (args.cold.base != nullptr) load_cold_queries(args.cold, block.rows(), head_dim, state.q, state.cold);
 }
 
 // Runs one split of the block afresh: state.peak, sum_lanes and output hold its result.

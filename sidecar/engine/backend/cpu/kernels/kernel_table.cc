@@ -14,6 +14,7 @@ const KernelTable& kernel_table() {
       {rms_norm_tasks, rms_norm},
       {rope_tasks, rope},
       {kv_write_tasks, kv_write},
+      {kv_compress_tasks, kv_compress},
       attention_partials_floats,
       {attention_tasks, attention},
       {attention_merge_tasks, attention_merge},

@@ -37,6 +37,26 @@ struct KvArgs {
   int64_t kv_heads, head_dim;
 };
 
+enum class KvFormat : int32_t { kF16, kInt8, kInt4 };
+
+// Compressed pages behind the F16 ones (kv_codes.h): a token at position p reads page t of the sequence in
+// this format if t <= p / 64 - hot_pages, else as F16. A function of positions alone.
+struct ColdKvArgs {
+  const uint8_t* base;  // null: every page is F16
+  size_t page_bytes, layer_offset;
+  const int32_t* page_table;  // page t of the sequence; never wraps
+  KvFormat format;
+  int64_t hot_pages;
+};
+
+// F16 pages to codes: `runs` KV heads of all layers, one behind the other.
+struct KvCompressArgs {
+  const uint16_t* from;
+  uint8_t* to;
+  KvFormat format;
+  int64_t runs, head_dim;
+};
+
 struct KvWriteArgs {
   KvArgs kv;
   const float* k;  // [tokens][kv_heads * head_dim]
@@ -46,6 +66,7 @@ struct KvWriteArgs {
 
 struct AttentionArgs {
   KvArgs kv;
+  ColdKvArgs cold;
   const float* q;  // [tokens][heads * head_dim]
   float* out;
   int64_t position, tokens, heads;
@@ -218,6 +239,7 @@ struct KernelTable {
   Kernel<RmsNormArgs> rms_norm;
   Kernel<RopeArgs> rope;
   Kernel<KvWriteArgs> kv_write;
+  Kernel<KvCompressArgs> kv_compress;
   AttentionPartialsFloats attention_partials_floats;
   Kernel<AttentionArgs> attention;
   Kernel<AttentionArgs> attention_merge;  // second phase; runs only if attention_partials_floats() > 0
@@ -248,6 +270,7 @@ namespace GS_ISA {
 GS_DECLARE_KERNEL(rms_norm, RmsNormArgs);
 GS_DECLARE_KERNEL(rope, RopeArgs);
 GS_DECLARE_KERNEL(kv_write, KvWriteArgs);
+GS_DECLARE_KERNEL(kv_compress, KvCompressArgs);
 int64_t attention_partials_floats(const AttentionArgs&);
 GS_DECLARE_KERNEL(attention, AttentionArgs);
 GS_DECLARE_KERNEL(attention_merge, AttentionArgs);
