@@ -13,6 +13,7 @@ const READS_AT_ONCE = 8;
 const MAX_TOTAL_TEXT = 128e6;
 /** Work between two looks at whatever else the process has to do. */
 const SLICE_MS = 15;
+const CHARACTERS_PER_TOKEN = 3.5;
 const MAX_PINNED_BYTES = 4 * 1024 * 1024;
 
 /** A file whose text belongs in a prompt. */
@@ -38,6 +39,13 @@ export class SourceFile {
     return this.encoded.ids;
   }
 
+  /** Exact once it was encoded; before, from its length. */
+  tokenEstimate(tokenizer: Tokenizer): number {
+    if (this.encoded?.tokenizer === tokenizer) return this.encoded.ids.length;
+    return Math.ceil((this.text.length + this.path.length) / CHARACTERS_PER_TOKEN);
+  }
+
+  /** Kept, so that the next question need not look at its words again. */
   passage(): Passage {
     this.searchable ??= passageOf(this.path, this.text);
     return this.searchable;
@@ -98,6 +106,8 @@ export class FileReader {
     const before = this.known.get(file.absolute);
     try {
       const stat = await fs.lstat(file.absolute);
+      // Git lists a submodule, and a repository within this one, as one entry.
+      if (stat.isDirectory()) return { version: '', content: 'repository' };
       if (!stat.isFile()) return { version: '', content: 'link' };
       const named = leftOutByName(file.path, stat.size);
       if (named !== null && !(pinned && mayBePinned(named, stat.size)))

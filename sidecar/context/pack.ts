@@ -67,6 +67,9 @@ export interface PackRequest {
 
 type ReadRequest = Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>;
 
+/** An estimate this far over the limit is no matter of its error. */
+const CLEARLY_MORE = 4;
+
 /** How long counts of changes are taken as still true. */
 const COUNTS_VALID_MS = 10 * 60 * 1000;
 
@@ -101,12 +104,10 @@ export class RepositoryContext {
     if (sources.length === 0) throw new WorkspaceError(nothingToRead(this.roots, leftOut));
     const unsaved = new Set(request.unsaved.map(({ path }) => path));
     const ordered = stableOrder(sources, await this.changeCounts(), unsaved);
-    await inSlices(ordered, (file) => file.ids(tokenizer), signal);
-
     const fingerprint = fingerprintOf(ordered);
     const goesOn =
       previous && sameChoice(previous.head.choice, choice) ? withJournal(previous, ordered, request) : null;
-    const total = ordered.reduce((sum, file) => sum + file.ids(tokenizer).length, 0);
+    const total = await countUpTo(ordered, tokenizer, Math.max(request.budget, request.ceiling), signal);
     if (goesOn?.whole) return { ...goesOn, leftOut, fingerprint };
     if (total <= (previous?.whole ? request.ceiling : request.budget)) {
       const files = afterHead(previous, ordered).map((file) =>
@@ -285,6 +286,26 @@ function covers(packed: Packed, part: PromptFile): boolean {
   return lines.filter((line) => shown.has(line)).length >= COVERED_SHARE * lines.length && shown.size > 0;
 }
 
+/** Exact up to `limit`; once it is clear that not everything fits, the rest need not be encoded. */
+async function countUpTo(
+  files: readonly SourceFile[],
+  tokenizer: Tokenizer,
+  limit: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  let total = 0;
+  const estimate = files.reduce((sum, file) => sum + file.tokenEstimate(tokenizer), 0);
+  if (estimate > CLEARLY_MORE * limit) return estimate;
+  await inSlices(
+    files,
+    (file) => {
+      if (total <= limit) total += file.ids(tokenizer).length;
+    },
+    signal,
+  );
+  return total;
+}
+
 /** Files, and the rest of files, that the budget left out. */
 function rest(ordered: readonly SourceFile[], taken: readonly PackedFile[], tokenizer: Tokenizer): LeftOut[] {
   const used = new Map<string, number>();
@@ -293,7 +314,8 @@ function rest(ordered: readonly SourceFile[], taken: readonly PackedFile[], toke
     used.set(file.path, file.lines ? (used.get(file.path) ?? 0) + file.tokens : Number.POSITIVE_INFINITY);
   }
   return ordered.flatMap((file): LeftOut[] => {
-    const left = file.ids(tokenizer).length - (used.get(file.path) ?? 0);
+    const taken = used.get(file.path);
+    const left = taken === undefined ? file.tokenEstimate(tokenizer) : file.ids(tokenizer).length - taken;
     return left > 0 ? [{ path: file.path, reason: 'budget', tokens: left }] : [];
   });
 }

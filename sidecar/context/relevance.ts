@@ -1,6 +1,6 @@
 /** How well a piece of text answers a question: BM25 over stems, with more for paths, definitions and breadth. */
 import type { Query } from './question.ts';
-import { stem, wholeOf, wordsOf } from './words.ts';
+import { identifiersOf, stem, wholeOf, wordsOf } from './words.ts';
 
 /** Usual values of Okapi BM25: how fast repeated words saturate, and how much length matters. */
 const K1 = 1.2;
@@ -37,6 +37,48 @@ export function passageOf(path: string, text: string): Passage {
     for (const word of wordsOf(name)) add(word, DEFINITION_WEIGHT);
   }
   return { frequencies, defines, length: words.length };
+}
+
+/** Identifiers remembered; texts of one workspace share most of theirs. */
+const MOST_REMEMBERED = 500_000;
+
+/** {@link passageOf} with the words of one query alone: what else a text holds is counted but not kept. */
+export function passageMaker(query: Query): (path: string, text: string) => Passage {
+  const remembered = new Map<string, { readonly count: number; readonly hits: readonly string[] }>();
+  const lookAt = (identifier: string) => {
+    let known = remembered.get(identifier);
+    if (!known) {
+      const words = wordsOf(identifier);
+      known = { count: words.length, hits: words.filter((word) => query.words.has(word)) };
+      if (remembered.size < MOST_REMEMBERED) remembered.set(identifier, known);
+    }
+    return known;
+  };
+  return (path, text) => {
+    const frequencies = new Map<string, number>();
+    const add = (word: string, weight: number) =>
+      frequencies.set(word, (frequencies.get(word) ?? 0) + weight);
+    let length = 0;
+    for (const identifier of identifiersOf(text)) {
+      const { count, hits } = lookAt(identifier);
+      length += count;
+      for (const word of hits) add(word, 1);
+    }
+    const inText = frequencies.size > 0;
+    for (const identifier of identifiersOf(path))
+      for (const word of lookAt(identifier).hits) add(word, PATH_WEIGHT);
+    const defines = new Set<string>();
+    if (inText) {
+      for (const match of text.matchAll(DEFINITION)) {
+        const name = match.groups?.['name'] ?? '';
+        const { hits } = lookAt(name);
+        if (hits.length === 0) continue;
+        defines.add(stem(wholeOf(name)));
+        for (const word of hits) add(word, DEFINITION_WEIGHT);
+      }
+    }
+    return { frequencies, defines, length };
+  };
 }
 
 /** A score for each passage; 0 where no word of the question occurs. */

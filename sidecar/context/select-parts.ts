@@ -8,7 +8,7 @@ import { inSlices, type SourceFile } from './files.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { pathWeight } from './path-kind.ts';
 import { queryOf } from './question.ts';
-import { type Passage, passageOf, scorePassages } from './relevance.ts';
+import { type Passage, passageMaker, passageOf, scorePassages } from './relevance.ts';
 
 export interface Selection {
   readonly files: readonly PackedFile[];
@@ -41,6 +41,8 @@ interface Part {
 
 /** Only the most relevant files are cut into parts; a file that is not among them would not be chosen. */
 const FILES_CUT = 200;
+/** With more files than these, words are looked up anew for each question rather than kept. */
+const FILES_KEPT = 3000;
 const CHARACTERS_PER_TOKEN = 3;
 /** Found with bench/retrieval.ts, like the weights below. */
 const PARTS_AIMED_AT = 10;
@@ -96,12 +98,18 @@ async function rankedParts(
   ordered: readonly SourceFile[],
   request: { readonly budget: number; readonly question: readonly string[]; readonly signal?: AbortSignal },
 ): Promise<Part[]> {
-  await inSlices(ordered, (file) => file.passage(), request.signal);
   const query = queryOf(request.question);
-  const fileScores = scorePassages(
-    ordered.map((file) => file.passage()),
-    query,
+  const make = ordered.length > FILES_KEPT ? passageMaker(query) : null;
+  const whole: Passage[] = [];
+  await inSlices(
+    ordered,
+    (file) => {
+      // The other words of many files would fill the memory.
+      whole.push(make ? make(file.path, file.text) : file.passage());
+    },
+    request.signal,
   );
+  const fileScores = scorePassages(whole, query);
   const candidates = ordered
     .map((file, fileIndex) => {
       const weight = pathWeight(file.path, query);

@@ -112,7 +112,7 @@ export interface ContextFile {
 export interface LeftOutFile {
   readonly path: string;
   readonly reason: LeftOutReason;
-  /** Exact where the file was read, an estimate from its size otherwise. */
+  /** Exact where it was counted, an estimate from the length otherwise. */
   readonly tokens?: number;
 }
 

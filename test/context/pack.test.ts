@@ -163,3 +163,14 @@ test('what a person drops stays out, what is pinned goes in whole and first, and
     return error.offers[0]?.name === 'gen/a.ts' && error.offers[0].kind === 'pin';
   });
 });
+
+test('a repository within the repository is named, not read', async () => {
+  const folder = temporaryRepository({ 'a.ts': 'a' });
+  writeFiles(folder, { 'nested/secret.ts': 's' });
+  git(path.join(folder, 'nested'), 'init', '--quiet');
+  git(path.join(folder, 'nested'), 'add', '--all');
+  git(path.join(folder, 'nested'), 'commit', '--quiet', '--message', 'Nested');
+  const packed = await repository(folder).pack(request());
+  assert.deepEqual(names(packed), ['a.ts']);
+  assert.deepEqual(packed.leftOut, [{ path: 'nested/', reason: 'repository' }]);
+});

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { chunksOf } from '../../sidecar/context/chunks.ts';
 import { pathWeight } from '../../sidecar/context/path-kind.ts';
 import { queryOf } from '../../sidecar/context/question.ts';
-import { passageOf, scorePassages } from '../../sidecar/context/relevance.ts';
+import { passageMaker, passageOf, scorePassages } from '../../sidecar/context/relevance.ts';
 import { stem, wordsOf } from '../../sidecar/context/words.ts';
 
 test('identifiers count whole, whatever joins their parts, and in their parts', () => {
@@ -113,4 +113,19 @@ test('a line longer than a part stays whole', () => {
       [3, 3],
     ],
   );
+});
+
+test('a passage made for one query scores as one made for all', () => {
+  const query = queryOf(['Where are `lineNumbers` decoded, and by which decoder?']);
+  const make = passageMaker(query);
+  const texts = [
+    'export function lineNumbers(decoder) { return decoder.line_numbers }',
+    'nothing here',
+    'decode',
+    '',
+  ];
+  const all = texts.map((text, i) => passageOf(`src/decoder${i}.ts`, text));
+  const some = texts.map((text, i) => make(`src/decoder${i}.ts`, text));
+  assert.deepEqual([...scorePassages(some, query)], [...scorePassages(all, query)]);
+  assert.ok(scorePassages(some, query)[0]! > 0);
 });
