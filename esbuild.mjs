@@ -36,6 +36,18 @@ const sidecar = {
   banner: { js: requireShim },
 };
 
+/** @type {esbuild.BuildOptions} */
+const page = {
+  ...common,
+  platform: 'browser',
+  format: 'esm',
+  // The browser of the oldest editor we support: Electron 37, Chromium 138.
+  target: 'chrome138',
+  tsconfig: 'webview/tsconfig.json',
+  // Style sheets used inside shadow roots travel in the script; the page's own is a bundle of its own.
+  loader: { '.css': 'text' },
+};
+
 /** @type {Record<string, esbuild.BuildOptions>} */
 const bundles = {
   'extension/main.ts': {
@@ -50,17 +62,8 @@ const bundles = {
   ...Object.fromEntries(
     workers().map((entry) => [entry, { ...sidecar, outfile: `dist/${parse(entry).name}.js` }]),
   ),
-  'webview/main.ts': {
-    ...common,
-    platform: 'browser',
-    format: 'esm',
-    // The browser of the oldest editor we support: Electron 37, Chromium 138.
-    target: 'chrome138',
-    tsconfig: 'webview/tsconfig.json',
-    // Style sheets used inside shadow roots travel in the script; the page's own is a bundle of its own.
-    loader: { '.css': 'text' },
-    outfile: 'dist/webview/main.js',
-  },
+  'webview/main.ts': { ...page, outfile: 'dist/webview/main.js' },
+  'webview/context-main.ts': { ...page, outfile: 'dist/webview/context.js' },
   'webview/page.css': { ...common, outfile: 'dist/webview/page.css' },
   'test/host/suite/index.ts': {
     ...common,

@@ -1,6 +1,8 @@
-/** The HTML of the chat page and its content security policy. */
+/** The HTML of our pages and their content security policy. */
 
-export interface ChatPageParts {
+export interface PageParts {
+  /** The one element that draws everything. */
+  readonly element: 'gemma-chat' | 'gemma-context';
   readonly scriptUri: string;
   readonly styleUri: string;
   readonly codiconUri: string;
@@ -25,7 +27,7 @@ export function contentSecurityPolicy(cspSource: string, nonce: string): string 
   ].join('; ');
 }
 
-export function chatPage(parts: ChatPageParts): string {
+export function webviewPage(parts: PageParts): string {
   // The id of the icon style sheet is where @vscode-elements' icons look for it.
   return `<!DOCTYPE html>
 <html lang="${parts.language}">
@@ -38,7 +40,7 @@ export function chatPage(parts: ChatPageParts): string {
     <title>Gemma</title>
   </head>
   <body>
-    <gemma-chat></gemma-chat>
+    <${parts.element}></${parts.element}>
     <script type="module" nonce="${parts.nonce}" src="${parts.scriptUri}"></script>
   </body>
 </html>

@@ -13,11 +13,12 @@ import {
   type Workspace,
 } from '../webview/state.ts';
 import { AttachedPictures } from './attached-pictures.ts';
-import { chatPage } from './chat-page.ts';
+import { webviewPage } from './chat-page.ts';
 import { ChatSession } from './chat-session.ts';
 import type { SidecarClient } from './client.ts';
 import { readSettings } from './config.ts';
 import { ContextChoiceStore } from './context-choice.ts';
+import { activateContextPanel } from './context-panel.ts';
 import { insertAtCursor, openLink, openWorkspaceFile, selectedText } from './editor-actions.ts';
 import { isImageUnknown, modelFailure, overLongOf, pictureFailure, requestFailure } from './failure.ts';
 import { attachedMentions, mentionedText, TerminalOutput } from './mentioned-text.ts';
@@ -37,6 +38,7 @@ export function activateChatView(
 ): void {
   const view = new ChatView(context, client, log);
   activatePictureCommands(context, view);
+  activateContextPanel(context, client, view.choice);
   context.subscriptions.push(
     vscode.window.registerWebviewViewProvider(VIEW_ID, view),
     vscode.workspace.onDidChangeWorkspaceFolders(() => view.workspaceChanged()),
@@ -126,7 +128,8 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
       this.#decoding.clear();
     });
     const asset = (name: string) => webview.asWebviewUri(vscode.Uri.joinPath(this.#assets, name)).toString();
-    webview.html = chatPage({
+    webview.html = webviewPage({
+      element: 'gemma-chat',
       scriptUri: asset('main.js'),
       styleUri: asset('page.css'),
       codiconUri: asset('codicon.css'),
@@ -228,6 +231,8 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
         return this.session.stop();
       case 'new-chat':
         return this.session.clear();
+      case 'show-context':
+        return void (await vscode.commands.executeCommand('gemmaSidecar.context.show'));
       case 'detach':
         return this.session.dispatch({ type: 'detached', place: request.place });
       case 'attach-picture':

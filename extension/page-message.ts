@@ -33,6 +33,7 @@ function parseRequest(value: unknown): PageRequest | null {
     case 'regenerate':
     case 'stop':
     case 'new-chat':
+    case 'show-context':
       return { type };
     case 'ask':
       return isText(question, MAX_TEXT_LENGTH) && question.trim() !== '' ? { type, question } : null;

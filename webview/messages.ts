@@ -31,6 +31,8 @@ export type PageRequest =
   | { readonly type: 'regenerate' }
   | { readonly type: 'stop' }
   | { readonly type: 'new-chat' }
+  /** Opens the context panel. */
+  | { readonly type: 'show-context' }
   /** `place` as `placeOf` names it. */
   | { readonly type: 'detach'; readonly place: string }
   /** What sending this question would cost comes as an event. */

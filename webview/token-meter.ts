@@ -2,6 +2,7 @@
 
 import { css, html, LitElement, nothing, svg, type TemplateResult } from 'lit';
 import { icon } from './icons.ts';
+import { send } from './port.ts';
 import { sharedStyles } from './shared-styles.ts';
 import type { PromptUse } from './state.ts';
 import {
@@ -84,6 +85,9 @@ export class GemmaTokenMeter extends LitElement {
           )}
         </dl>
         ${this.#files()}
+        <button type="button" class="link all" data-testid="show-context" @click=${() => void send({ type: 'show-context' }).catch(() => {})}>
+          What fills the window, file by file
+        </button>
       </section>
     `;
   }
@@ -228,6 +232,10 @@ export class GemmaTokenMeter extends LitElement {
         margin: 10px 0 0;
         padding-top: 8px;
         border-top: 1px solid var(--vscode-widget-border, var(--vscode-contrastBorder));
+      }
+
+      .all {
+        margin-top: 8px;
       }
 
       summary {

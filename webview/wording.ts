@@ -26,6 +26,13 @@ export function duration(seconds: number): string {
   return hours > 0 ? `${hours}:${pad(minutes)}:${pad(rest)}` : `${minutes}:${pad(rest)}`;
 }
 
+/** "2.3 MiB", "418 MiB", "2.4 GiB". */
+export function byteSize(bytes: number): string {
+  const mebibytes = bytes / 2 ** 20;
+  if (mebibytes >= 1000) return `${(mebibytes / 1024).toFixed(1)} GiB`;
+  return `${mebibytes.toFixed(mebibytes < 10 ? 1 : 0)} MiB`;
+}
+
 export interface ProgressLine {
   readonly text: string;
   /** 0..1; null when nobody knows. */

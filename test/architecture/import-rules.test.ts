@@ -56,7 +56,12 @@ test('1: vscode only in extension/, the LSP server library only in sidecar/serve
 });
 
 /** The chat's messages and its pure reducer, which host and page both run. */
-const SHARED_WITH_PAGE = ['webview/messages.ts', 'webview/picture.ts', 'webview/state.ts'];
+const SHARED_WITH_PAGE = [
+  'webview/context-messages.ts',
+  'webview/messages.ts',
+  'webview/picture.ts',
+  'webview/state.ts',
+];
 
 test('2: protocol imports nothing of ours; extension and webview reach the sidecar only through it', () => {
   assert.deepEqual(

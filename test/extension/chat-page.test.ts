@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { chatPage, contentSecurityPolicy } from '../../extension/chat-page.ts';
+import { contentSecurityPolicy, webviewPage } from '../../extension/chat-page.ts';
 
 describe('the chat page', () => {
   it('has exactly this policy; a change to it needs a review', () => {
@@ -12,7 +12,8 @@ describe('the chat page', () => {
   });
 
   it('runs one script, by nonce, and has no inline script or style', () => {
-    const html = chatPage({
+    const html = webviewPage({
+      element: 'gemma-chat',
       scriptUri: 'https://assets/main.js',
       styleUri: 'https://assets/page.css',
       codiconUri: 'https://assets/codicon.css',

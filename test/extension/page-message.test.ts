@@ -25,6 +25,7 @@ describe('a message from the page', () => {
       { type: 'regenerate' },
       { type: 'stop' },
       { type: 'new-chat' },
+      { type: 'show-context' },
       { type: 'detach', place: 'a.ts:1-3' },
       { type: 'copy', text: '' },
       { type: 'insert', text: 'x' },

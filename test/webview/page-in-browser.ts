@@ -5,7 +5,8 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
-import { chatPage } from '../../extension/chat-page.ts';
+import { webviewPage } from '../../extension/chat-page.ts';
+import type { ContextHostMessage } from '../../webview/context-messages.ts';
 import type { HostMessage, PageMessage, PageRequest } from '../../webview/messages.ts';
 
 const BUILT = fileURLToPath(new URL('../../dist/webview/', import.meta.url));
@@ -45,7 +46,8 @@ export class PageInBrowser {
     this.#servers = parts.servers;
   }
 
-  static async open(): Promise<PageInBrowser> {
+  /** The chat page, or the context panel. */
+  static async open(which: 'chat' | 'context' = 'chat'): Promise<PageInBrowser> {
     const leaked: string[] = [];
     const world = createServer((request, response) => {
       leaked.push(request.url ?? '');
@@ -56,7 +58,7 @@ export class PageInBrowser {
       const type = TYPES[name.split('.').at(-1) ?? ''];
       if (type !== undefined)
         response.writeHead(200, { 'content-type': type }).end(readFileSync(BUILT + name));
-      else response.writeHead(200, { 'content-type': 'text/html' }).end(html(origin(host)));
+      else response.writeHead(200, { 'content-type': 'text/html' }).end(html(origin(host), which));
     });
     const servers = [world, host];
     for (const server of servers)
@@ -77,7 +79,7 @@ export class PageInBrowser {
       Object.assign(window, { acquireVsCodeApi });
     });
     await page.goto(origin(host));
-    await page.getByTestId('input').waitFor();
+    await page.locator(`gemma-${which}`).waitFor();
     return new PageInBrowser({ page, browser, servers, leaked, worldOrigin: origin(world) });
   }
 
@@ -86,12 +88,12 @@ export class PageInBrowser {
   }
 
   /** Messages from the host, and time for the page to draw them. */
-  async receive(...messages: HostMessage[]): Promise<void> {
+  async receive(...messages: (HostMessage | ContextHostMessage)[]): Promise<void> {
     await this.receiveInSteps([messages, []]);
   }
 
   /** As `receive`, with a frame drawn after each step. */
-  async receiveInSteps(steps: readonly (readonly HostMessage[])[]): Promise<void> {
+  async receiveInSteps(steps: readonly (readonly (HostMessage | ContextHostMessage)[])[]): Promise<void> {
     await this.page.evaluate(async (all) => {
       const window = globalThis as unknown as PageGlobals;
       for (const messages of all) {
@@ -111,6 +113,11 @@ export class PageInBrowser {
     return sent.flatMap((message) => (message.type === 'request' ? [message.request] : []));
   }
 
+  /** Everything the page has sent since the last call. */
+  async messages(): Promise<unknown[]> {
+    return this.page.evaluate(() => (globalThis as unknown as PageGlobals).sentToHost.splice(0));
+  }
+
   async close(): Promise<void> {
     await this.#browser.close();
     for (const server of this.#servers) {
@@ -124,9 +131,10 @@ function origin(server: Server): string {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-function html(cspSource: string): string {
-  return chatPage({
-    scriptUri: `${cspSource}/main.js`,
+function html(cspSource: string, which: 'chat' | 'context'): string {
+  return webviewPage({
+    element: `gemma-${which}`,
+    scriptUri: `${cspSource}/${which === 'chat' ? 'main' : 'context'}.js`,
     styleUri: `${cspSource}/page.css`,
     codiconUri: `${cspSource}/codicon.css`,
     cspSource,
