@@ -173,7 +173,7 @@ Greedy answers to the first held-out questions drawn:
 ## What the missing targets would cost
 
 The last run was {last['seconds'] / 60:.0f} minutes on a machine that was shared with much other work ({last['tokens'] / last['seconds']:.0f} tokens a second). Two idle cores of the same kind
-(AMD EPYC with AVX-512) train 4,000 to 4,500 tokens a second, measured on this shape, which is about as much as their F32 units compute:
+(AMD EPYC with AVX-512) train 4,000 to 4,500 tokens a second, measured with one key/value head instead of three, about as much as their F32 units compute:
 an hour there is 15 M tokens, and the loss of answers was still falling. `pipeline.train --start ../models/parent.safetensors` goes on
 from here.
 
