@@ -119,6 +119,7 @@ from scratch on {machine}, and knows very little. Choose a full Gemma 3 for real
 {config.block_count} blocks ({sum(config.is_global(i) for i in range(config.block_count))} global), hidden {config.embedding_length}, {config.head_count} heads, {config.head_count_kv} key/value heads of {config.key_length}, feed-forward {config.feed_forward_length}, window {config.sliding_window},
 {config.vocabulary} pieces. The file allows {config.context_length} positions; it was trained on rows of at most 1,024 tokens, in the last run of 512,
 so long contexts are beyond what it learnt. The facts of the index stand next to the question, so long contexts have to be survived, not searched.
+Blocks and widths are those of the first run; three key/value heads instead of one were chosen by judgement, not by a scaling run.
 
 ## Targets
 
