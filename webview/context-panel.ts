@@ -192,7 +192,9 @@ export class GemmaContext extends LitElement {
     };
     const open = () => this.#open(node);
     const label =
-      node.kind === 'rest' ? `${count(node.files)} more` : `${node.pinned === true ? '📌 ' : ''}${node.name}`;
+      node.kind === 'rest'
+        ? `${count(node.files)} more`
+        : `${node.name}${node.pinned === true ? ' (pinned)' : ''}`;
     const hasLabel = box.width >= MIN_LABEL.width && box.height >= MIN_LABEL.height;
     return svg`<svg
       class="tile ${isFrame ? 'frame' : ''} ${selected ? 'selected' : ''}"

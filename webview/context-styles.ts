@@ -90,7 +90,7 @@ export const contextStyles = css`
   }
 
   .fresh {
-    --part: var(--vscode-charts-orange);
+    --part: var(--vscode-charts-yellow);
   }
 
   .outlined {
@@ -102,7 +102,7 @@ export const contextStyles = css`
   }
 
   .reserved {
-    --part: var(--vscode-charts-yellow);
+    --part: color-mix(in srgb, var(--vscode-foreground) 45%, var(--vscode-editor-background));
   }
 
   .free {
