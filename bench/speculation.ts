@@ -65,6 +65,7 @@ async function measure(name: string): Promise<void> {
     let said = 0;
     return scheduler.run({
       prompt,
+      images: [],
       priority: 'chat',
       keepAt: [],
       firstLogits: prompt.length - 1,

@@ -3,9 +3,13 @@ import type { KvFormat } from './backend/backend.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
+import type { ImageEmbedding, PromptImage } from './vision/prompt-image.ts';
+import type { RgbImage } from './vision/rgb-image.ts';
 
 export interface EngineOptions {
   readonly modelPath: string;
+  /** The image tower, where it is a file of its own; absent: one in the model file, if there is one. */
+  readonly mmprojPath?: string;
   /** Default: the number of physical cores. */
   readonly threads?: number;
   /** Default: the model's own, lowered (with a word in `notes`) to what memory allows. A value too large throws. */
@@ -51,7 +55,26 @@ export interface Sampling {
   readonly seed: number;
 }
 
+export interface EncodeImageOptions {
+  /** Keep the proportions, on black, as llama.cpp does; the default stretches, as Gemma was trained. */
+  readonly letterbox?: boolean;
+  /** Layers of the tower that are done, of how many. */
+  readonly onLayer?: (done: number, layers: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What the engine's image tower takes and gives. */
+export interface ImageTower {
+  /** Pixels on a side. */
+  readonly imageSize: number;
+  /** Positions of an image in the prompt. */
+  readonly tokens: number;
+  readonly layers: number;
+}
+
 export interface GenerateOptions {
+  /** Images of the prompt, in order; their positions hold {@link imageIds}. */
+  readonly images?: readonly PromptImage[];
   readonly maxTokens: number;
   readonly sampling?: Partial<Sampling>;
   /** Stop when one of these ids is produced (it is not reported). */
@@ -101,7 +124,22 @@ export interface Engine {
   generate(prompt: ArrayLike<number>, options: GenerateOptions): AsyncGenerator<GenerateEvent, void, void>;
   /** Next-token logits after each of the last `last` positions, F32 [last][vocabulary]. */
   logits(prompt: ArrayLike<number>, last?: number, signal?: AbortSignal): Promise<Float32Array>;
+  /** Null: the model cannot see. */
+  readonly imageTower: ImageTower | null;
+  /** Runs the image tower, in the background. Rejects with NoImageTower, or the signal's reason. */
+  encodeImage(image: RgbImage, options?: EncodeImageOptions): Promise<ImageEmbedding>;
   dispose(): Promise<void>;
+}
+
+/** The model cannot see; the message says how to get a model that can. */
+export class NoImageTower extends Error {
+  override readonly name = 'NoImageTower';
+
+  constructor() {
+    super(
+      'This model has no image tower, so it cannot see images. Choose a Gemma 3 model of 4B or more together with its projector file (mmproj GGUF), for example with --mmproj FILE.',
+    );
+  }
 }
 
 /** The prompt does not fit; the message says by how much. */

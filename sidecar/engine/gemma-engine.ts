@@ -6,12 +6,15 @@ import type { Backend, KvFormat } from './backend/backend.ts';
 import { selectBackend } from './backend/select.ts';
 import {
   ContextOverflow,
+  type EncodeImageOptions,
   type Engine,
   type EngineOptions,
   type GenerateEvent,
   type GenerateOptions,
   HOT_PAGES,
+  type ImageTower,
   type ModelDescription,
+  NoImageTower,
 } from './engine.ts';
 import { EventQueue } from './event-queue.ts';
 import { KvCache } from './kv/kv-cache.ts';
@@ -21,7 +24,8 @@ import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
 import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Gemma3Config, LayerKind } from './model/config.ts';
 import { FORWARD_VERSION, Gemma3, type Gemma3Limits } from './model/gemma3.ts';
-import type { GgufFile } from './model/gguf.ts';
+import { type GgufFile, readGguf } from './model/gguf.ts';
+import { GgufError, namingFile } from './model/gguf-error.ts';
 import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
 import { type ModelFile, openModelFile } from './model-file.ts';
 import { GEMMA_SAMPLING, PENALTY_SPAN, Sampler } from './sampler/sampler.ts';
@@ -30,6 +34,10 @@ import type { WorkReport } from './sequence.ts';
 import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
 import { Speculation } from './speculation/speculation.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
+import { ImageEncoder } from './vision/image-encoder.ts';
+import { type ImageEmbedding, imageIds, type PromptImage } from './vision/prompt-image.ts';
+import type { RgbImage } from './vision/rgb-image.ts';
+import { hasTower, imageTokens, readTowerFile, type TowerFile } from './vision/tower-file.ts';
 
 /** Tokens and rows of logits in one pass. */
 export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
@@ -92,7 +100,9 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
         weightBytes: weightBytes(gguf, config),
         ...(signal && { signal }),
       }));
+    const towerFile = openTower(gguf, config, options.mmprojPath);
     return new GemmaEngine({
+      towerFile,
       description: describe(gguf, config),
       tokenizer,
       contextLength: plan.contextLength,
@@ -160,7 +170,27 @@ export function planEngineMemory(
   });
 }
 
+/** The tower of a projector file, or of the model file itself; null where there is none. */
+function openTower(gguf: GgufFile, config: Gemma3Config, mmprojPath: string | undefined): TowerFile | null {
+  const source = mmprojPath === undefined ? gguf : readGguf(mmprojPath);
+  if (mmprojPath === undefined && !hasTower(gguf)) return null;
+  return namingFile(source.path, () => {
+    const file = readTowerFile(source);
+    const { textWidth } = file.config;
+    if (textWidth !== config.width) {
+      const sentence = `mm.input_projection.weight leads to a text model of width ${textWidth}, but this one has ${config.width}. Choose the projector file that belongs to the model.`;
+      throw new GgufError('invalid', 'mm.input_projection.weight', 0, sentence);
+    }
+    if (imageTokens(file.config) > PASS_LIMITS.tokens) {
+      const sentence = `An image would take ${imageTokens(file.config)} positions; at most ${PASS_LIMITS.tokens} are read at once.`;
+      throw new GgufError('unsupported', 'clip.vision.projector.scale_factor', 0, sentence);
+    }
+    return file;
+  });
+}
+
 interface Parts {
+  readonly towerFile: TowerFile | null;
   readonly description: ModelDescription;
   readonly tokenizer: Tokenizer;
   readonly contextLength: number;
@@ -183,10 +213,12 @@ export class GemmaEngine implements Engine {
   readonly #kv: KvCache;
   readonly #store: KvStore | null;
   readonly #scheduler: Scheduler;
+  readonly #encoder: ImageEncoder | null;
   readonly #speculation: Speculation | null;
   #disposing: Promise<void> | null = null;
 
   constructor({
+    towerFile,
     description,
     tokenizer,
     contextLength,
@@ -207,7 +239,24 @@ export class GemmaEngine implements Engine {
     this.#kv = kv;
     this.#store = store;
     this.#scheduler = new Scheduler(backend, model, kv);
+    this.#encoder =
+      towerFile &&
+      new ImageEncoder(towerFile, backend, (record, signal) => this.#scheduler.runPass(record, signal));
     this.#speculation = speculation;
+  }
+
+  get imageTower(): ImageTower | null {
+    if (this.#encoder === null) return null;
+    const { config } = this.#encoder.file;
+    return { imageSize: config.imageSize, tokens: imageTokens(config), layers: config.layers };
+  }
+
+  async encodeImage(
+    image: RgbImage,
+    { letterbox = false, onLayer = () => {}, signal = new AbortController().signal }: EncodeImageOptions = {},
+  ): Promise<ImageEmbedding> {
+    if (this.#encoder === null) throw new NoImageTower();
+    return this.#encoder.encode(image, letterbox, onLayer, signal);
   }
 
   memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number } {
@@ -223,7 +272,8 @@ export class GemmaEngine implements Engine {
     prompt: ArrayLike<number>,
     options: GenerateOptions,
   ): AsyncGenerator<GenerateEvent, void, void> {
-    const ids = this.#checked(prompt);
+    const images = options.images ?? [];
+    const ids = this.#checked(prompt, images);
     if (ids.length >= this.contextLength) throw new ContextOverflow(ids.length, this.contextLength);
     const most = Math.min(checkedCount(options.maxTokens), this.contextLength - ids.length);
     const stops = new Set(options.stopIds);
@@ -238,9 +288,12 @@ export class GemmaEngine implements Engine {
     let stopped = false;
     events.push({ kind: 'waiting' });
     const priority = options.priority ?? 'chat';
-    const drafter = this.#speculation?.begin(ids, priority === 'chat') ?? null;
+    // Drafts are copied from the prompt or made by a text model: neither knows what stands for an image.
+    const speculation = images.length > 0 ? null : this.#speculation;
+    const drafter = speculation?.begin(ids, priority === 'chat') ?? null;
     const report = this.#scheduler.run({
       prompt: ids,
+      images,
       priority,
       drafter,
       mostToAppend: () => most - generated.length,
@@ -280,15 +333,21 @@ export class GemmaEngine implements Engine {
     }
   }
 
-  async logits(prompt: ArrayLike<number>, last = 1, signal?: AbortSignal): Promise<Float32Array> {
-    const ids = this.#checked(prompt);
+  async logits(
+    prompt: ArrayLike<number>,
+    last = 1,
+    signal?: AbortSignal,
+    images: readonly PromptImage[] = [],
+  ): Promise<Float32Array> {
+    const ids = this.#checked(prompt, images);
     if (!Number.isInteger(last) || last < 1 || last > ids.length) {
       throw new RangeError(`Logits of the last ${last} of ${ids.length} tokens do not exist.`);
     }
     const vocabulary = this.#model.config.vocabulary;
     const all = new Float32Array(last * vocabulary);
     const first = ids.length - last;
-    await this.#scan(ids, first, (index, row) => all.set(row, (index - first) * vocabulary), signal);
+    const keep = (index: number, row: Float32Array) => all.set(row, (index - first) * vocabulary);
+    await this.#scan(ids, first, keep, signal, images);
     return all;
   }
 
@@ -322,6 +381,7 @@ export class GemmaEngine implements Engine {
 
   async #dispose(): Promise<void> {
     await this.#scheduler.dispose();
+    await this.#encoder?.dispose();
     this.#speculation?.dispose();
     await this.#store?.close();
     this.#kv.dispose();
@@ -335,10 +395,12 @@ export class GemmaEngine implements Engine {
     first: number,
     onRow: (index: number, row: Float32Array) => void,
     signal: AbortSignal = new AbortController().signal,
+    images: readonly PromptImage[] = [],
   ): Promise<void> {
     if (ids.length > this.contextLength) throw new ContextOverflow(ids.length, this.contextLength);
     const { cancelled } = await this.#scheduler.run({
       prompt: ids,
+      images,
       priority: 'background',
       onDisk: false,
       keepAt: [],
@@ -355,19 +417,39 @@ export class GemmaEngine implements Engine {
     if (cancelled) signal.throwIfAborted();
   }
 
-  #checked(ids: ArrayLike<number>): Uint32Array {
+  #checked(given: ArrayLike<number>, images: readonly PromptImage[] = []): Uint32Array {
     const { vocabulary } = this.#model.config;
+    const ids = Uint32Array.from(given);
+    const isImage = this.#imagePositions(ids, images);
     if (ids.length === 0)
       throw new RangeError('The prompt is empty; it needs at least one token, such as <bos>.');
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i]!;
-      if (!Number.isInteger(id) || id < 0 || id >= vocabulary) {
+      if (isImage[i] === 1) continue;
+      if (id !== given[i] || !Number.isInteger(id) || id < 0 || id >= vocabulary) {
         throw new RangeError(
           `Token ${i} of the prompt is ${id}; the vocabulary has ids 0 to ${vocabulary - 1}.`,
         );
       }
     }
-    return Uint32Array.from(ids);
+    return ids;
+  }
+
+  /** 1 at every position of an image. Throws RangeError for images that are not where the ids say. */
+  #imagePositions(ids: Uint32Array, images: readonly PromptImage[]): Uint8Array {
+    const isImage = new Uint8Array(ids.length);
+    let free = 0;
+    for (const { position, embedding } of images) {
+      const end = position + embedding.tokens;
+      const expected = imageIds(embedding);
+      if (position < free || end >= ids.length || expected.some((id, i) => ids[position + i] !== id))
+        throw new RangeError(`The prompt has no image at position ${position}, with text behind it.`);
+      if (embedding.values.length !== embedding.tokens * this.#model.config.width)
+        throw new RangeError('The image was encoded for another model.');
+      isImage.fill(1, position, end);
+      free = end;
+    }
+    return isImage;
   }
 }
 

@@ -3,16 +3,25 @@
  * a class. A turn is one pass: a chunk of a prompt, or one token with the draft of what may follow it. More urgent work
  * interrupts a chunk, which is then read again later; results do not depend on how a prompt was cut, nor on drafts.
  */
-import { type Backend, PAGE_POSITIONS, PassCancelled } from './backend/backend.ts';
+import { type Backend, PAGE_POSITIONS, type Pass, PassCancelled } from './backend/backend.ts';
 import { type KvCache, KvFull } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
 import type { KvViews } from './kv/layout.ts';
 import type { Gemma3 } from './model/gemma3.ts';
 import { PRIORITY_ORDER, Sequence, type Work, type WorkReport } from './sequence.ts';
 import { type Drafter, NO_DRAFT } from './speculation/drafter.ts';
+import { imagesWithin, uncutEnd } from './vision/prompt-image.ts';
 
 /** Tokens of a chunk after an interruption: short enough to get through between two keystrokes. */
 const CHUNK_AFTER_INTERRUPTION = PAGE_POSITIONS;
+
+/** A pass of work that is no sequence. */
+interface Errand {
+  record(pass: Pass): void;
+  readonly signal: AbortSignal;
+  resolve(): void;
+  reject(error: unknown): void;
+}
 
 export class Scheduler {
   readonly #backend: Backend;
@@ -20,6 +29,7 @@ export class Scheduler {
   readonly #kv: KvCache;
   readonly #waiting = new Set<Sequence>();
   readonly #row: Float32Array;
+  readonly #errands: Errand[] = [];
   #arrivals = 0;
   #current: { readonly sequence: Sequence; readonly pass: AbortController } | null = null;
   #running: Promise<void> | null = null;
@@ -45,6 +55,18 @@ export class Scheduler {
     });
   }
 
+  /**
+   * Runs one pass of background work that is no sequence (a layer of the image tower) when neither typing nor chat wants
+   * the backend. Rejects with PassCancelled once `signal` fires.
+   */
+  runPass(record: (pass: Pass) => void, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#disposed) throw new Error('The model has been unloaded.');
+      this.#errands.push({ record, signal, resolve, reject });
+      this.#running ??= this.#loop();
+    });
+  }
+
   /** Fails what is waiting, and resolves when the pass under way has ended. */
   async dispose(): Promise<void> {
     this.#disposed = true;
@@ -57,8 +79,27 @@ export class Scheduler {
   async #loop(): Promise<void> {
     // Requests of the same moment are compared with each other before the first one starts.
     await Promise.resolve();
-    for (let next = this.#next(); next !== null; next = this.#next()) await this.#turn(next);
+    for (;;) {
+      const next = this.#next();
+      const isUrgent = next !== null && next.work.priority !== 'background';
+      const errand = isUrgent ? undefined : this.#errands.shift();
+      if (errand !== undefined) await this.#runErrand(errand);
+      else if (next !== null) await this.#turn(next);
+      else break;
+    }
     this.#running = null;
+  }
+
+  async #runErrand({ record, signal, resolve, reject }: Errand): Promise<void> {
+    try {
+      if (this.#disposed) throw new PassCancelled();
+      const pass = this.#backend.createPass();
+      record(pass);
+      await pass.submit(signal);
+      resolve();
+    } catch (error) {
+      reject(error);
+    }
   }
 
   #next(): Sequence | null {
@@ -129,7 +170,8 @@ export class Scheduler {
     const views = kv.prepare(ids.length);
 
     const pass = this.#backend.createPass();
-    this.#model.body(pass, { ids, position, kv: views });
+    const images = imagesWithin(work.images, position, end);
+    this.#model.body(pass, { ids, position, kv: views, images });
     const rows = Math.min(this.#model.limits.logits, end - firstLogits);
     if (rows > 0) this.#model.head(pass, firstLogits - position, rows);
     await pass.submit(signal);
@@ -224,7 +266,7 @@ export class Scheduler {
       if (boundary > from) end = boundary;
     }
     for (const length of work.keepAt) if (length > from && length < end) end = length;
-    return end;
+    return uncutEnd(work.images, from, end);
   }
 
   /** Hands over the logits after tokens [first, end); the last pass left the first rows of them. */

@@ -3,6 +3,7 @@ import type { KeepRank } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
 import type { Reuse } from './kv/resume.ts';
 import type { Drafter } from './speculation/drafter.ts';
+import type { PromptImage } from './vision/prompt-image.ts';
 
 export type Priority = 'completion' | 'chat' | 'background';
 
@@ -11,6 +12,8 @@ export const PRIORITY_ORDER: Readonly<Record<Priority, number>> = { completion: 
 
 export interface Work {
   readonly prompt: Uint32Array;
+  /** Images among the prompt, in order. */
+  readonly images: readonly PromptImage[];
   readonly priority: Priority;
   /** Prompt lengths at which the state is kept. */
   readonly keepAt: readonly number[];

@@ -43,7 +43,7 @@ describe('native addon', () => {
 
   /** One valid list of every operation, in the order of their numbers. */
   const valid = () => [
-    [1, y, matrix, 1, 2, 0, 31],
+    [1, y, matrix, 1, 1, 2, 0, 31],
     [2, y, x, vector, 4, 1, 1e-6],
     [3, x, 4, 0, 1, matrix, y],
     [4, x, 4, 1, 32, 100, 10000, 1],

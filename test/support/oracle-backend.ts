@@ -206,16 +206,16 @@ class OraclePass implements Pass {
     this.#alive = alive;
   }
 
-  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void {
+  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number, firstToken = 0): void {
     const target = activation(out);
     const weights = matrix(table);
     const copy = Array.from(ids);
-    rows(target, copy.length);
+    rows(target, integer(firstToken, 'firstToken') + copy.length);
     equal(target.width, weights.columns, 'width of embeddings');
     for (const id of copy) within(id, weights.rows, 'token id');
     this.#record(() => {
       copy.forEach((id, token) => {
-        target.row(token).set(weights.row(id).map((value) => value * scale));
+        target.row(firstToken + token).set(weights.row(id).map((value) => value * scale));
       });
     });
   }

@@ -128,6 +128,8 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
     },
     generate,
     logits: () => Promise.reject(new Error('scripted engine: no logits')),
+    imageTower: null,
+    encodeImage: () => Promise.reject(new Error('scripted engine: no images')),
     dispose: () => Promise.resolve(),
   };
 }

@@ -131,8 +131,11 @@ export interface AttentionOptions {
  * throws RangeError at record time. Operations on the first `tokens` rows unless `firstToken` is given.
  */
 export interface Pass {
-  /** out[i] = scale * row ids[i] of table, dequantised. `ids` is copied. Throws RangeError on an id >= rows. */
-  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void;
+  /**
+   * out[firstToken + i] = scale * row ids[i] of table, dequantised. `ids` is copied. Throws RangeError on an id >= rows.
+   * `firstToken` is 0 by default.
+   */
+  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number, firstToken?: number): void;
   /** out = x / sqrt(mean(x^2) + eps) * weight, row by row (the GGUF weight has Gemma's +1 already added). out may be x. */
   rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void;
   /** The same over each of `heads` slices of width weight.length in every row, in place (QK-norm). */

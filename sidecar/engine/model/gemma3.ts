@@ -18,6 +18,15 @@ export interface TokenSpan {
   /** Position of the first. */
   readonly position: number;
   readonly kv: KvViews;
+  /** Images among the tokens, in order; each lies wholly in the prompt, and what of it is in the span is its rows to its end. */
+  readonly images?: readonly SpanImage[];
+}
+
+/** Rows [row, row + count) of a span that are an image's soft tokens. They see each other. */
+export interface SpanImage {
+  readonly row: number;
+  /** `[count][width]`; unlike embeddings of text they are not scaled. */
+  readonly values: Float32Array;
 }
 
 export interface Gemma3Limits {
@@ -33,6 +42,7 @@ export class Gemma3 {
   /** F32 `[limits.logits][vocabulary]`, filled by {@link head}. */
   readonly logits: Activation;
   readonly #weights: Gemma3Weights;
+  readonly #backend: Backend;
   /** Index of each layer within its class. */
   readonly #indexInClass: readonly number[];
   readonly #x: Activation;
@@ -51,6 +61,7 @@ export class Gemma3 {
     this.config = config;
     this.limits = limits;
     this.#weights = weights;
+    this.#backend = backend;
     this.#indexInClass = layers.map((kind, i) => layers.slice(0, i).filter((k) => k === kind).length);
     const scratch = (columns: number) => backend.createActivation(limits.tokens, columns);
     this.#x = scratch(width);
@@ -75,7 +86,7 @@ export class Gemma3 {
   /** Records the layers over `span`: keys and values are written, the residual stream is left for {@link head}. */
   body(pass: Pass, span: TokenSpan): void {
     const tokens = span.ids.length;
-    pass.embed(this.#x, this.#weights.embedding, span.ids, Math.sqrt(this.config.width));
+    this.#embed(pass, span);
     for (const [i, weights] of this.#weights.layers.entries()) {
       this.#attention(pass, weights, i, span, tokens);
       this.#feedForward(pass, weights, tokens);
@@ -103,6 +114,22 @@ export class Gemma3 {
     ]) {
       activation.dispose();
     }
+  }
+
+  /** Text by its ids; images from the host, into rows that no operation of the pass writes before. */
+  #embed(pass: Pass, { ids, images = [] }: TokenSpan): void {
+    const { width } = this.config;
+    const text = (from: number, end: number) => {
+      const run = Array.prototype.slice.call(ids, from, end);
+      if (run.length > 0) pass.embed(this.#x, this.#weights.embedding, run, Math.sqrt(width), from);
+    };
+    let done = 0;
+    for (const { row, values } of images) {
+      text(done, row);
+      this.#backend.upload(this.#x, values, row);
+      done = row + values.length / width;
+    }
+    text(done, ids.length);
   }
 
   #attention(pass: Pass, weights: LayerWeights, index: number, span: TokenSpan, tokens: number): void {
@@ -134,6 +161,7 @@ export class Gemma3 {
       heads,
       window: kind === 'local' ? window : null,
       scale,
+      ...visibility(span, this.config.width),
     });
     pass.matmul(this.#attended, [{ weight: weights.attentionOutput, out: this.#projected }], tokens);
     pass.rmsNorm(this.#projected, this.#projected, weights.postAttentionNorm, tokens, epsilon);
@@ -156,4 +184,18 @@ export class Gemma3 {
     pass.rmsNorm(this.#projected, this.#projected, weights.postFeedForwardNorm, tokens, epsilon);
     pass.add(this.#x, this.#projected, tokens);
   }
+}
+
+/** Rows of an image see to its end; where there is none, nobody sees ahead. */
+function visibility(
+  { ids, position, images = [] }: TokenSpan,
+  width: number,
+): { readonly visibleUntil?: Int32Array } {
+  if (images.length === 0) return {};
+  const visibleUntil = Int32Array.from({ length: ids.length }, (_, i) => position + i + 1);
+  for (const { row, values } of images) {
+    const end = row + values.length / width;
+    visibleUntil.fill(position + end, row, end);
+  }
+  return { visibleUntil };
 }

@@ -72,14 +72,15 @@ export class CpuPass implements Pass {
     this.#number = number;
   }
 
-  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number): void {
+  embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number, firstToken = 0): void {
     const to = this.#activation(out, 'embed: out');
     const matrix = this.#matrix(table, 'embed: table');
-    requireCount(ids.length, 1, to.tokens, 'embed: number of ids');
+    requireCount(firstToken, 0, to.tokens, 'embed: firstToken');
+    requireCount(ids.length, 1, to.tokens - firstToken, 'embed: number of ids');
     require(to.width ===
       matrix.columns, `embed: out has width ${to.width}, ${matrix.name} has ${matrix.columns} columns`);
     for (let i = 0; i < ids.length; i++) requireCount(ids[i]!, 0, matrix.rows - 1, `embed: id ${i}`);
-    this.#write(OP.embed, to.id, matrix.id, scale);
+    this.#write(OP.embed, to.id, matrix.id, scale, firstToken);
     this.#writeList(ids);
   }
 

@@ -129,12 +129,13 @@ class Decoder {
     const ActivationObject& out = activation();
     const MatrixObject& table = object(objects_.matrices);
     const float scale = finite();
+    const int64_t first = integer(0, out.tokens);
     require(!table.bf16, "embed: the table is rounded for products only");
     EmbedOp op;
     op.ids = list(table.rows);
     const auto count = static_cast<int64_t>(op.ids.size());
-    require(count <= out.tokens && out.width == table.columns, "embed: the output does not fit");
-    op.args = {table.packed(), nullptr, out.data(), count, scale};
+    require(count <= out.tokens - first && out.width == table.columns, "embed: the output does not fit");
+    op.args = {table.packed(), nullptr, out.data() + first * out.width, count, scale};
     program_.ops.emplace_back(std::move(op));
   }
 
