@@ -46,9 +46,10 @@ constexpr int64_t kColdScratchFloats =
     kBlockRows * (kMaxHeadDim / 2 + kPagePositions / 2 + kMaxHeadDim + kMaxHeadDim / kHeadDimStep + 3);
 
 GS_INLINE Vec load_bf16(const uint16_t* p) {
-  IntVec bits;
-  for (int i = 0; i < kLanes; ++i) bits[i] = p[i];
-  return reinterpret_cast<Vec>(bits << 16);
+  typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
+  Halves halves;
+  __builtin_memcpy(&halves, p, sizeof halves);
+  return reinterpret_cast<Vec>(__builtin_convertvector(halves, IntVec) << 16);
 }
 
 GS_INLINE Vec to_float(const int32_t* p) {
@@ -70,17 +71,17 @@ inline float round_operand(CodeSide side, const float* x, int64_t count, int64_t
   const float peak = max_lanes(largest);
   const float inverse = peak > 0.0f ? static_cast<float>(kOperandLevels) / peak : 0.0f;
   for (int64_t start = 0; start < count; start += segment) {
-    int32_t sum = 0;
+    IntVec sum{};
     for (int64_t i = start; i < start + segment; i += kLanes) {
-      int32_t codes[kLanes];
       const Vec rounded = load(x + i) * inverse + 0x1.8p23f;
-      const IntVec code = reinterpret_cast<IntVec>(rounded) - reinterpret_cast<IntVec>(broadcast(0x1.8p23f));
-      __builtin_memcpy(codes, &code, sizeof codes);
-      for (int j = 0; j < kLanes; ++j) sum += codes[j];
-      for (int j = 0; j < kLanes; j += kQuad)
-        store_operand(side, codes + j, operand + (i + j) / kQuad * kOperandBytes);
+      const IntVec codes = reinterpret_cast<IntVec>(rounded) - reinterpret_cast<IntVec>(broadcast(0x1.8p23f));
+      sum = sum + codes;
+      store_operands(side, codes, operand + i / kQuad * kOperandBytes);
     }
-    sums[start / segment] = sum;
+    int32_t lanes[kLanes], total = 0;
+    __builtin_memcpy(lanes, &sum, sizeof lanes);
+    for (const int32_t lane : lanes) total += lane;
+    sums[start / segment] = total;
   }
   return peak / static_cast<float>(kOperandLevels) + sum_lanes(finite);
 }

@@ -35,24 +35,30 @@ struct CodeProducts {
   int64_t out_stride;
 };
 
-GS_INLINE void store_operand(CodeSide side, const int32_t* values, uint8_t* quad) {
-#if defined(__AVX512F__) || defined(__ARM_NEON)
+// Writes the operands of one vector of values: kLanes / 4 quads.
+GS_INLINE void store_operands(CodeSide side, IntVec values, uint8_t* quads) {
 #if defined(__AVX512F__)
-  const int32_t bias = side == CodeSide::kKeys ? 128 : 0;  // weights are the unsigned operand here
-#else
-  const int32_t bias = 128;
-#endif
-  for (int i = 0; i < kQuad; ++i) {
-    const int32_t high = (values[i] + bias) >> 8;
-    quad[i] = static_cast<uint8_t>(high);
-    quad[kQuad + i] = static_cast<uint8_t>(values[i] - high * 256);
+  // Weights are the unsigned operand here.
+  const IntVec high = side == CodeSide::kKeys ? (values + 128) >> 8 : values >> 8;
+  const IntVec low = values - (high << 8);
+  const __m128i h = _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(high));
+  const __m128i l = _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(low));
+  auto* out = reinterpret_cast<__m128i*>(quads);
+  _mm_storeu_si128(out, _mm_unpacklo_epi32(h, l));
+  _mm_storeu_si128(out + 1, _mm_unpackhi_epi32(h, l));
+#elif defined(__ARM_NEON)
+  (void)side;
+  const IntVec high = (values + 128) >> 8, low = values - (high << 8);
+  for (int i = 0; i < kLanes; ++i) {
+    uint8_t* quad = quads + i / kQuad * kOperandBytes + i % kQuad;
+    quad[0] = static_cast<uint8_t>(high[i]);
+    quad[kQuad] = static_cast<uint8_t>(low[i]);
   }
 #else
   (void)side;
-  for (int i = 0; i < kQuad; ++i) {
-    const auto value = static_cast<int16_t>(values[i]);
-    __builtin_memcpy(quad + 2 * i, &value, sizeof value);
-  }
+  typedef int16_t Shorts __attribute__((vector_size(kLanes * 2)));
+  const Shorts shorts = __builtin_convertvector(values, Shorts);
+  __builtin_memcpy(quads, &shorts, sizeof shorts);
 #endif
 }
 
