@@ -118,8 +118,11 @@ export interface Engine {
   /** Sentences for a person about what was adjusted at load (context lowered, ...). */
   readonly notes: readonly string[];
   memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number };
-  /** How much of a prompt's beginning has its KV kept: in memory, and further on disk. Looks only; nothing is moved or freed. */
-  lookUp(prompt: ArrayLike<number>): { readonly memory: number; readonly disk: number };
+  /**
+   * How much of a prompt's beginning `generate` would reuse: from memory, and further from disk, where other processes write
+   * too. Looks only; no KV is moved or freed.
+   */
+  lookUp(prompt: ArrayLike<number>): Promise<{ readonly memory: number; readonly disk: number }>;
   /** Throws ContextOverflow if the prompt leaves no room for one token. The stream always ends with 'end'. */
   generate(prompt: ArrayLike<number>, options: GenerateOptions): AsyncGenerator<GenerateEvent, void, void>;
   /** Next-token logits after each of the last `last` positions, F32 [last][vocabulary]. */

@@ -264,8 +264,9 @@ export class GemmaEngine implements Engine {
     return { weights: this.#backend.memory().weights, kvReserved: reserved, kvUsed: used };
   }
 
-  lookUp(prompt: ArrayLike<number>): { readonly memory: number; readonly disk: number } {
-    return this.#kv.lookUp(Uint32Array.from(prompt));
+  lookUp(prompt: ArrayLike<number>): Promise<{ readonly memory: number; readonly disk: number }> {
+    // As `generate` does: the last token is read for its logits.
+    return this.#kv.lookUp(Uint32Array.from(prompt), prompt.length - 1);
   }
 
   async *generate(

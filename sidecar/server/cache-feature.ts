@@ -36,7 +36,8 @@ export class CacheFeature implements Feature {
     return {};
   }
 
-  private async report(): Promise<CacheReport> {
+  /** What lies there, of all models and repositories; a limit of 0 bytes where no KV goes to disk. */
+  async report(): Promise<CacheReport> {
     const { limitBytes } = this;
     if (this.folder === null) return { folder: '', bytes: 0, limitBytes: 0, entries: 0, tokens: 0 };
     const { folder, bytes, segments, models } = await reportStore(this.folder);

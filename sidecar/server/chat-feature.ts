@@ -16,6 +16,7 @@ import {
   PreviewRequest,
 } from '../protocol/methods.ts';
 import { ChatSession, type ChatSink } from '../session/chat-session.ts';
+import type { CacheFeature } from './cache-feature.ts';
 import { chatFromWire, chatProgressToWire, chatResultToWire, choiceFromWire, record } from './chat-wire.ts';
 import {
   contextToWire,
@@ -36,6 +37,7 @@ const PATHS_VALID_MS = 10_000;
 
 export class ChatFeature implements Feature {
   private readonly context: ServerContext;
+  private readonly cache: Pick<CacheFeature, 'report'>;
   private readonly session: ChatSession;
   private heads: HeadStore | null;
   private repository: { readonly key: string; readonly context: RepositoryContext } | null = null;
@@ -47,9 +49,10 @@ export class ChatFeature implements Feature {
     readonly time: number;
   } | null = null;
 
-  constructor(context: ServerContext, cacheFolder: string | null) {
+  constructor(context: ServerContext, cache: Pick<CacheFeature, 'report'>, cacheFolder: string | null) {
     this.heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
     this.context = context;
+    this.cache = cache;
     this.session = new ChatSession(context.host);
   }
 
@@ -135,7 +138,8 @@ export class ChatFeature implements Feature {
       unsaved: this.unsaved(),
       choice,
     };
-    return contextToWire(await this.session.preview(question, signal), choice);
+    const preview = await this.session.preview(question, signal);
+    return contextToWire(preview, choice, await this.cache.report());
   }
 
   private async mentions(params: unknown, signal: AbortSignal): Promise<readonly Mention[]> {

@@ -4,6 +4,7 @@ import type { PathSearch } from '../context/mentions.ts';
 import type { Engine } from '../engine/engine.ts';
 import { answerReserve, type ContextFullError } from '../prompt/budget.ts';
 import type { ContextReport, CostPreview, Mention } from '../protocol/context-types.ts';
+import type { CacheReport } from '../protocol/methods.ts';
 import type { Preview } from '../session/chat-session.ts';
 import { contextTree } from '../session/context-tree.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
@@ -39,7 +40,11 @@ export function overLongToWire({ needed, available, offers }: ContextFullError, 
   };
 }
 
-export function contextToWire(preview: Preview, choice: Choice): ContextReport {
+export function contextToWire(
+  preview: Preview,
+  choice: Choice,
+  cache: Pick<CacheReport, 'bytes' | 'limitBytes'>,
+): ContextReport {
   const { packed, tokenUse, memory, repositoryEnd } = preview;
   const files = packed?.files ?? [];
   const sum = (of: readonly { readonly tokens: number }[]) =>
@@ -58,6 +63,7 @@ export function contextToWire(preview: Preview, choice: Choice): ContextReport {
     }),
     journal: (packed?.journal ?? []).map(({ path, change, tokens }) => ({ path, change, tokens })),
     kv: { used: [{ kind: 'f16', bytes: memory.kvUsed }], reserved: memory.kvReserved },
+    ...(cache.limitBytes > 0 && { disk: { bytes: cache.bytes, limit: cache.limitBytes } }),
     readingInBackground: false,
     notes: preview.notes,
   };

@@ -41,12 +41,13 @@ export function runServer(options: ServerOptions): Promise<number> {
     documents: new Documents(connection),
     workspace: new Workspace(connection),
   };
+  const cache = new CacheFeature(context, options.cacheFolder);
   const features: readonly Feature[] = [
     context.documents,
     context.workspace,
-    new CacheFeature(context, options.cacheFolder),
+    cache,
     new StatusFeature(context, options.defaults, options.cacheFolder),
-    new ChatFeature(context, options.cacheFolder),
+    new ChatFeature(context, cache, options.cacheFolder),
     new CompletionFeature(context),
   ];
 

@@ -42,13 +42,15 @@ export class StatusFeature implements Feature {
   }
 
   initialize(params: InitializeParams) {
-    const { connection } = this.context;
+    const { connection, host } = this.context;
+    const onNotice = (sentence: string) => {
+      connection.console.warn(sentence);
+      host.notice(sentence);
+    };
     this.settings = { ...this.defaults, ...settingsFromWire(params.initializationOptions) };
     const limits = cacheFromWire(params.initializationOptions);
     const store =
-      this.cacheFolder !== null && limits !== null
-        ? storeOptions(this.cacheFolder, limits, (sentence) => connection.console.warn(sentence))
-        : null;
+      this.cacheFolder !== null && limits !== null ? storeOptions(this.cacheFolder, limits, onNotice) : null;
     this.settings = { ...this.settings, store };
     connection.onRequest(StatusRequest.method, () => this.status());
     connection.onRequest(ModelsRequest.method, () => this.models());

@@ -155,7 +155,7 @@ export class ChatSession {
     const chat = this.chatFor(engine);
     const plan = await this.plan(engine, chat, question, SILENT, signal);
     const prompt = chat.prompt(plan.turns, plan.packed?.files ?? null);
-    const cached = engine.lookUp(prompt.ids);
+    const cached = await engine.lookUp(prompt.ids);
     const toRead = prompt.ids.length - cached.memory - cached.disk;
     const speed = this.host.speed.prefillTokensPerSecond;
     return {
@@ -197,7 +197,7 @@ export class ChatSession {
       generated: end.generatedTokens,
       decodeMs: end.decodeMs,
     });
-    return answerOf(end, plan);
+    return answerOf(end, plan, this.host.takeNotices());
   }
 
   private async plan(
@@ -386,7 +386,7 @@ const CANCELLED_BEFORE_READING: ChatAnswer = {
   notes: [],
 };
 
-function answerOf(end: End, plan: Plan): ChatAnswer {
+function answerOf(end: End, plan: Plan, notices: readonly string[]): ChatAnswer {
   const files = plan.packed?.files ?? [];
   return {
     text: end.text,
@@ -408,7 +408,7 @@ function answerOf(end: End, plan: Plan): ChatAnswer {
     })),
     leftOut: plan.packed?.leftOut ?? [],
     citations: findCitations(end.text, [...new Set([...files, ...attachedFiles(plan)].map((f) => f.path))]),
-    notes: plan.notes,
+    notes: [...plan.notes, ...notices],
   };
 }
 

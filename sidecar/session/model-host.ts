@@ -68,6 +68,7 @@ export class ModelHost {
   /** Fires for everything that uses the model when that model is about to go. */
   private going = new AbortController();
   private whenIdle: (() => void)[] = [];
+  private readonly notices = new Set<string>();
 
   constructor(load: LoadEngine) {
     this.load = load;
@@ -118,6 +119,17 @@ export class ModelHost {
     } catch (error) {
       if (!abort.signal.aborted) this.set({ kind: 'failed', path, error: new ModelLoadError(path, error) });
     }
+  }
+
+  /** Keeps a sentence for a person until an answer takes it along. */
+  notice(sentence: string): void {
+    this.notices.add(sentence);
+  }
+
+  takeNotices(): readonly string[] {
+    const taken = [...this.notices];
+    this.notices.clear();
+    return taken;
   }
 
   /** The model, awaited while it loads. Throws why there is none. */

@@ -93,6 +93,29 @@ describe('native addon', () => {
     refuses([...[6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1], cold, 0, 1, 2]);
   });
 
+  it('refuses pages that an arena does not have, and buffers of another size', () => {
+    const { handle, pageBytes } = native.createArena(engine, 2, 1, 32, 3);
+    const page = new Uint8Array(pageBytes).map((_, i) => i);
+    native.writePage(engine, handle, 2, page);
+    for (const call of ['readPage', 'writePage'] as const) {
+      for (const number of [-1, 3, 0.5, Number.NaN, 2 ** 31, 2 ** 53])
+        assert.throws(() => native[call](engine, handle, number, new Uint8Array(pageBytes)), RANGE);
+      for (const length of [0, 1, pageBytes - 1, pageBytes + 1, 3 * pageBytes])
+        assert.throws(() => native[call](engine, handle, 1, new Uint8Array(length)), RANGE);
+      for (const wrong of [-1, 0.5, handle + 1000, handle + 2 ** 20])
+        assert.throws(() => native[call](engine, wrong, 1, new Uint8Array(pageBytes)), RANGE);
+      for (const buffer of [new Float32Array(pageBytes / 4), new ArrayBuffer(pageBytes), null, 'page'])
+        assert.throws(() => native[call](engine, handle, 1, buffer as unknown as Uint8Array));
+    }
+    const read = new Uint8Array(pageBytes);
+    native.readPage(engine, handle, 2, read);
+    assert.deepEqual(read, page);
+    native.readPage(engine, handle, 1, read);
+    assert.deepEqual(read, new Uint8Array(pageBytes), 'nothing was written');
+    native.disposeArena(engine, handle);
+    assert.throws(() => native.readPage(engine, handle, 1, read), RANGE);
+  });
+
   it('survives a thousand damaged lists: each is refused or runs', async () => {
     const random = seededRandom(1);
     const strange = [

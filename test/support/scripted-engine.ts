@@ -121,7 +121,7 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
     backendDescription: 'script',
     notes: [],
     memory: () => ({ weights: 0, kvReserved: 0, kvUsed: 0 }),
-    lookUp: (prompt) => {
+    lookUp: async (prompt) => {
       let memory = 0;
       while (memory < Math.min(prompt.length, last.length) && prompt[memory] === last[memory]) memory++;
       return { memory, disk: 0 };

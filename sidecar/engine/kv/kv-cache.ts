@@ -91,12 +91,19 @@ export class KvCache {
     return { reserved, used };
   }
 
-  /** Tokens of `prompt` that {@link resume} would find in memory, and further ones on disk. Changes nothing. */
-  lookUp(prompt: Uint32Array): { readonly memory: number; readonly disk: number } {
-    const memory = findLongestPrefix(this.#kept, prompt, prompt.length, this.layout)?.length ?? 0;
+  /**
+   * Tokens of `prompt`, at most `most`, that {@link resume} would find in memory, and further ones on disk. Reads no block
+   * and moves none.
+   */
+  async lookUp(
+    prompt: Uint32Array,
+    most: number,
+  ): Promise<{ readonly memory: number; readonly disk: number }> {
     const store = this.#store;
+    await store?.refresh();
+    const memory = findLongestPrefix(this.#kept, prompt, most, this.layout)?.length ?? 0;
     if (store === null) return { memory, disk: 0 };
-    const { blocks } = this.#planRestore(store, prompt, store.keys(prompt));
+    const { blocks } = this.#planRestore(store, prompt, store.keys(prompt.subarray(0, most)));
     return { memory, disk: Math.max(0, blocks * PAGE_POSITIONS - memory) };
   }
 
