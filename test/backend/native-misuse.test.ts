@@ -94,7 +94,7 @@ describe('native addon', () => {
   });
 
   it('refuses pages that an arena does not have, and buffers of another size', () => {
-    const { handle, pageBytes } = native.createArena(engine, 2, 1, 32, 3);
+    const { handle, pageBytes } = native.createArena(engine, 2, 1, 32, 3, 0);
     const page = new Uint8Array(pageBytes).map((_, i) => i);
     native.writePage(engine, handle, 2, page);
     for (const call of ['readPage', 'writePage'] as const) {

