@@ -20,7 +20,7 @@ class CopyingNgram:
 
     def next(self, prefix: Sequence[int], suffix: Sequence[int]) -> int:
         """The token expected after `prefix`; `suffix` stands after the gap and may be copied from too."""
-        for length in range(min(LONGEST_MATCH, len(prefix) - 1), 1, -1):
+        for length in range(min(LONGEST_MATCH, len(prefix)), 1, -1):
             wanted = tuple(prefix[-length:])
             for text, last in ((prefix, len(prefix) - length - 1), (suffix, len(suffix) - length - 1)):
                 for at in range(last, -1, -1):
