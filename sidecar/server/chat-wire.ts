@@ -5,7 +5,7 @@ import type { PromptTurn } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import type { ChatProgress, ChatResult } from '../protocol/methods.ts';
 import type { ChatAnswer, ChatSessionProgress } from '../session/chat-session.ts';
-import { InvalidParamsError } from './errors.ts';
+import { ImagesUnavailableError, InvalidParamsError } from './errors.ts';
 
 export interface ChatCall {
   readonly requestId: string;
@@ -27,9 +27,7 @@ export function chatFromWire(params: unknown): ChatCall {
   }
   const converted = turns.map((turn: unknown, i): PromptTurn => {
     const { role, text, attachments: earlier, images } = record(turn, `turns[${i}]`);
-    // Never answer as if an image had been seen.
-    if (Array.isArray(images) && images.length > 0)
-      throw new InvalidParamsError(`turns[${i}] has images, which this version cannot read yet.`);
+    if (Array.isArray(images) && images.length > 0) throw new ImagesUnavailableError();
     if (role !== 'user' && role !== 'model') throw new InvalidParamsError(`turns[${i}].role is not a role.`);
     const attached = attachmentsFromWire(earlier, `turns[${i}].attachments`);
     if (attached.length > 0 && role === 'model')

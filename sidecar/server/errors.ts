@@ -13,6 +13,16 @@ export class InvalidParamsError extends Error {
   override readonly name = 'InvalidParamsError';
 }
 
+/** A model never answers as if it had seen a picture: what has one is refused with this sentence. */
+export class ImagesUnavailableError extends Error {
+  override readonly name = 'ImagesUnavailableError';
+  constructor() {
+    super(
+      'This version cannot read pictures in the chat yet. Remove the picture and describe it in words; the source of a diagram can be attached as text.',
+    );
+  }
+}
+
 /** JSON-RPC's own code. */
 const INVALID_PARAMS = -32602;
 
@@ -38,5 +48,6 @@ function errorCode(error: unknown): ErrorCode {
   if (error instanceof NoModelError || error instanceof ModelLoadError) return ErrorCode.Model;
   if (error instanceof ContextOverflow) return ErrorCode.ContextFull;
   if (error instanceof WorkspaceError) return ErrorCode.Workspace;
+  if (error instanceof ImagesUnavailableError) return ErrorCode.NoImageTower;
   return ErrorCode.Internal;
 }

@@ -14,6 +14,7 @@ import { ChatFeature } from './chat-feature.ts';
 import { CompletionFeature } from './completion-feature.ts';
 import { Documents } from './documents.ts';
 import type { Feature } from './feature.ts';
+import { ImageFeature } from './image-feature.ts';
 import type { ServerContext } from './server-context.ts';
 import { StatusFeature } from './status-feature.ts';
 import { Workspace } from './workspace.ts';
@@ -49,6 +50,7 @@ export function runServer(options: ServerOptions): Promise<number> {
     new StatusFeature(context, options.defaults, options.cacheFolder),
     new ChatFeature(context, cache, options.cacheFolder),
     new CompletionFeature(context),
+    new ImageFeature(context),
   ];
 
   connection.onInitialize((params: InitializeParams): InitializeResult => {

@@ -3,7 +3,7 @@ import type { Status } from '../protocol/methods.ts';
 import type { KvStoreSettings } from '../session/kv-store-options.ts';
 import type { ModelHost, ModelSettings } from '../session/model-host.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
-import { InvalidParamsError } from './errors.ts';
+import { ImagesUnavailableError, InvalidParamsError } from './errors.ts';
 
 /** Gemma 3's longest context. */
 const MAX_CONTEXT = 131_072;
@@ -61,6 +61,7 @@ export function statusToWire(host: ModelHost, builtIn: string | null): Status {
         model: { ...model, contextLength: trainedContext, builtIn: model.path === builtIn },
         backend: engine.backendDescription,
         contextLength: engine.contextLength,
+        images: { available: false, reason: new ImagesUnavailableError().message },
         weightsBytes: memory.weights,
         kvBytes: memory.kvReserved,
         ...host.speed,
