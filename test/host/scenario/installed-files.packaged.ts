@@ -13,7 +13,8 @@ const allowed = [
   /^media\/[\w-]+\.(?:png|svg)$/,
   /^dist\/extension\.cjs$/,
   /^dist\/(?:sidecar|[\w-]+-worker)\.js$/,
-  /^dist\/webview\/(?:main\.js|page\.css|codicon\.css|codicon\.ttf)$/,
+  /^dist\/webview\/(?:main\.js|context\.js|page\.css|codicon\.css|codicon\.ttf)$/,
+  /^dist\/grammars\/(?:web-tree-sitter|tree-sitter-[\w-]+)\.wasm$/,
   /^dist\/native\/linux-(?:x64|arm64)\/engine\.node$/,
   /^models\/(?:NOTICE|[\w.-]+\.(?:gguf|md))$/,
 ];
@@ -22,6 +23,9 @@ const needed = [
   'dist/extension.cjs',
   'dist/sidecar.js',
   'dist/webview/main.js',
+  'dist/webview/context.js',
+  'dist/grammars/web-tree-sitter.wasm',
+  'dist/grammars/tree-sitter-typescript.wasm',
   `dist/native/linux-${process.arch}/engine.node`,
   'models/gemma-sidecar-builtin.gguf',
 ];

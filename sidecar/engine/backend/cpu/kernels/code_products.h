@@ -46,7 +46,7 @@ GS_INLINE void store_operands(CodeSide side, IntVec values, uint8_t* quads) {
   auto* out = reinterpret_cast<__m128i*>(quads);
   _mm_storeu_si128(out, _mm_unpacklo_epi32(h, l));
   _mm_storeu_si128(out + 1, _mm_unpackhi_epi32(h, l));
-#elif defined(__ARM_NEON)
+#elif defined(__ARM_FEATURE_DOTPROD)
   (void)side;
   const IntVec high = (values + 128) >> 8, low = values - (high << 8);
   for (int i = 0; i < kLanes; ++i) {
@@ -188,7 +188,7 @@ void code_strip(const CodeProducts& p, int64_t row, int32_t group) {
   }
 }
 
-#elif defined(__ARM_NEON)
+#elif defined(__ARM_FEATURE_DOTPROD)
 
 constexpr int kCodeRows = 3, kCodeGroups = 1;
 
