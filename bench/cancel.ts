@@ -12,7 +12,8 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { TensorType } from '../sidecar/engine/backend/tensor.ts';
-import { type GemmaEngine, loadGemmaEngine } from '../sidecar/engine/gemma-engine.ts';
+import type { GemmaEngine } from '../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { seededRandom } from '../test/support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
 

@@ -14,7 +14,7 @@ const threads = Number(threadCount);
 const prompt = [2, 1000, 1001, 1002, 1003, 1004, 1005, 1006];
 
 if (engine === 'ours') {
-  const { loadGemmaEngine } = await import('../sidecar/engine/gemma-engine.ts');
+  const { loadGemmaEngine } = await import('../sidecar/engine/load-engine.ts');
   const model = await loadGemmaEngine({ modelPath: file!, contextLength, threads });
   for await (const event of model.generate(prompt, { maxTokens: 1, sampling: { temperature: 0 } })) {
     if (event.kind === 'token') report();

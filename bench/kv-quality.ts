@@ -10,7 +10,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadGemmaEngine } from '../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
 

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { TensorType } from '../sidecar/engine/backend/tensor.ts';
-import { loadGemmaEngine } from '../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
 import { type LlamaOptions, loadLlama } from '../test/support/llama.ts';
 import { seededRandom } from '../test/support/random.ts';

@@ -7,8 +7,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadGemmaEngine } from '../sidecar/engine/gemma-engine.ts';
 import { reportStore } from '../sidecar/engine/kv/store/limits.ts';
+import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { seededRandom } from '../test/support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
 

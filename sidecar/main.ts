@@ -14,7 +14,7 @@ import {
   UsageError,
 } from './cli/command.ts';
 import { choiceOption, flag, integerOption, textOption } from './cli/options.ts';
-import { loadGemmaEngine } from './engine/gemma-engine.ts';
+import { loadGemmaEngine } from './engine/load-engine.ts';
 import { builtInModelPath, missingBuiltInModel } from './models/find.ts';
 import { kvStoreFolder, thisMachine } from './models/places.ts';
 import { storeOptions } from './session/kv-store-options.ts';

@@ -1,6 +1,7 @@
 /** `inspect`: what a GGUF file holds, and the memory it needs at each context length. */
-import { kvLayout, PASS_LIMITS } from '../engine/gemma-engine.ts';
+
 import { kvMemory } from '../engine/kv/memory-plan.ts';
+import { kvLayout, PASS_LIMITS } from '../engine/load-engine.ts';
 import type { Gemma3Config } from '../engine/model/config.ts';
 import { Gemma3 } from '../engine/model/gemma3.ts';
 import type { GgufFile } from '../engine/model/gguf.ts';

@@ -4,15 +4,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { ContextOverflow, type GenerateEvent, type GenerateOptions } from '../../sidecar/engine/engine.ts';
-import {
-  type GemmaEngine,
-  type GemmaEngineOptions,
-  loadGemmaEngine,
-} from '../../sidecar/engine/gemma-engine.ts';
+import { ContextOverflow } from '../../sidecar/engine/engine.ts';
+import type { GemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
+import { type GemmaEngineOptions, loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { readGguf } from '../../sidecar/engine/model/gguf.ts';
 import { GgufError } from '../../sidecar/engine/model/gguf-error.ts';
 import { NonFiniteLogits } from '../../sidecar/engine/sampler/sampler.ts';
+import { type Run, run, withEngine as withEngineOf } from '../support/engine-run.ts';
 import { createOracleBackend } from '../support/oracle-backend.ts';
 import { seededRandom } from '../support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../support/tiny-model.ts';
@@ -364,40 +362,6 @@ describe('bad input', () => {
   });
 });
 
-interface Run {
-  readonly events: readonly GenerateEvent[];
-  readonly ids: readonly number[];
-  readonly end: Extract<GenerateEvent, { kind: 'end' }>;
-}
-
-async function run(
-  engine: GemmaEngine,
-  prompt: readonly number[],
-  options: GenerateOptions,
-  onEvent: (event: GenerateEvent) => void = () => {},
-): Promise<Run> {
-  const events: GenerateEvent[] = [];
-  for await (const event of engine.generate(prompt, { sampling: GREEDY, ...options })) {
-    events.push(event);
-    onEvent(event);
-  }
-  const end = events.at(-1);
-  assert.ok(end?.kind === 'end');
-  return { events, ids: events.flatMap((event) => (event.kind === 'token' ? [event.id] : [])), end };
-}
-
-async function withEngine<T>(
-  options: Partial<GemmaEngineOptions>,
-  use: (engine: GemmaEngine) => Promise<T>,
-): Promise<T> {
-  const engine = await loadGemmaEngine({ modelPath, threads: 2, ...options });
-  try {
-    return await use(engine);
-  } finally {
-    await engine.dispose();
-  }
-}
-
 function logitsOf(
   options: Partial<GemmaEngineOptions>,
   prompt: readonly number[],
@@ -420,4 +384,11 @@ function relativeError(actual: Float32Array, expected: Float32Array): number {
 function randomIds(length: number, seed: number): number[] {
   const random = seededRandom(seed);
   return [2, ...Array.from({ length: length - 1 }, () => 4 + Math.floor(random() * (vocabulary - 4)))];
+}
+
+function withEngine<T>(
+  options: Partial<GemmaEngineOptions>,
+  use: (engine: GemmaEngine) => Promise<T>,
+): Promise<T> {
+  return withEngineOf({ modelPath, threads: 2, ...options }, use);
 }

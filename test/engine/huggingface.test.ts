@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { loadGemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { readGemma3Config } from '../../sidecar/engine/model/config.ts';
 import { readGguf } from '../../sidecar/engine/model/gguf.ts';
 import { readSafetensors } from '../../sidecar/engine/model/huggingface/safetensors.ts';

@@ -5,11 +5,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { GenerateEvent, GenerateOptions } from '../../sidecar/engine/engine.ts';
-import {
-  type GemmaEngine,
-  type GemmaEngineOptions,
-  loadGemmaEngine,
-} from '../../sidecar/engine/gemma-engine.ts';
+import type { GemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
+import type { GemmaEngineOptions } from '../../sidecar/engine/load-engine.ts';
+import { type Run, run, withEngine as withEngineOf } from '../support/engine-run.ts';
 import { seededRandom } from '../support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../support/tiny-model.ts';
 
@@ -137,11 +135,6 @@ test('completions leave nothing on disk', async () => {
   assert.deepEqual(segments(store, 'global'), []);
 });
 
-interface Run {
-  readonly ids: number[];
-  readonly end: Extract<GenerateEvent, { kind: 'end' }>;
-}
-
 /** One request of a process of its own. */
 function once(
   store: string | null,
@@ -153,33 +146,6 @@ function once(
   return withEngine({ store: store === null ? null : optionsFor(store), ...engineOptions }, (engine) =>
     run(engine, prompt, { maxTokens: 12, ...options }, onEvent),
   );
-}
-
-async function withEngine<T>(
-  options: Partial<GemmaEngineOptions>,
-  use: (engine: GemmaEngine) => Promise<T>,
-): Promise<T> {
-  const engine = await loadGemmaEngine({ modelPath, threads: 1, ...options });
-  try {
-    return await use(engine);
-  } finally {
-    await engine.dispose();
-  }
-}
-
-async function run(
-  engine: GemmaEngine,
-  prompt: readonly number[],
-  options: GenerateOptions,
-  onEvent?: (event: GenerateEvent) => void,
-): Promise<Run> {
-  const generated: number[] = [];
-  for await (const event of engine.generate(prompt, { sampling: { temperature: 0 }, ...options })) {
-    onEvent?.(event);
-    if (event.kind === 'token') generated.push(event.id);
-    if (event.kind === 'end') return { ids: generated, end: event };
-  }
-  throw new Error('The stream had no end.');
 }
 
 function optionsFor(store: string) {
@@ -202,4 +168,11 @@ function ids(length: number, seed: number): number[] {
     2,
     ...Array.from({ length: length - 1 }, () => Math.floor(random() * MODEL_SHAPES.nano.vocabulary)),
   ];
+}
+
+function withEngine<T>(
+  options: Partial<GemmaEngineOptions>,
+  use: (engine: GemmaEngine) => Promise<T>,
+): Promise<T> {
+  return withEngineOf({ modelPath, threads: 1, ...options }, use);
 }

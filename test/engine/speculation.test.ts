@@ -4,14 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { GenerateEvent, GenerateOptions } from '../../sidecar/engine/engine.ts';
-import {
-  type GemmaEngine,
-  type GemmaEngineOptions,
-  loadGemmaEngine,
-} from '../../sidecar/engine/gemma-engine.ts';
+import type { GemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
+import { type GemmaEngineOptions, loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { DraftLength } from '../../sidecar/engine/speculation/draft-length.ts';
 import { SuffixDrafter } from '../../sidecar/engine/speculation/suffix-drafter.ts';
+import { type EndEvent, type Run, run, withEngine as withEngineOf } from '../support/engine-run.ts';
 import { seededRandom } from '../support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../support/tiny-model.ts';
 
@@ -42,7 +39,7 @@ describe('the engine', () => {
       plain.map(({ ids }) => ids),
     );
     assert.ok(plain.every(({ end }) => end.draftedTokens === 0));
-    const sum = (pick: (end: End) => number) => drafted.reduce((total, { end }) => total + pick(end), 0);
+    const sum = (pick: (end: EndEvent) => number) => drafted.reduce((total, { end }) => total + pick(end), 0);
     const accepted = sum((end) => end.acceptedTokens);
     assert.ok(accepted > 0 && accepted < sum((end) => end.draftedTokens), `${accepted} accepted`);
   });
@@ -196,34 +193,14 @@ describe('the length of drafts', () => {
   });
 });
 
-type End = Extract<GenerateEvent, { kind: 'end' }>;
-interface Run {
-  readonly ids: readonly number[];
-  readonly end: End;
-}
-
-async function run(engine: GemmaEngine, prompt: readonly number[], options: GenerateOptions): Promise<Run> {
-  const ids: number[] = [];
-  for await (const event of engine.generate(prompt, options)) {
-    if (event.kind === 'token') ids.push(event.id);
-    if (event.kind === 'end') return { ids, end: event };
-  }
-  throw new Error('The stream had no end.');
-}
-
-async function withEngine<T>(
-  options: Partial<GemmaEngineOptions>,
-  use: (engine: GemmaEngine) => Promise<T>,
-): Promise<T> {
-  const engine = await loadGemmaEngine({ modelPath, threads: 2, ...options });
-  try {
-    return await use(engine);
-  } finally {
-    await engine.dispose();
-  }
-}
-
 function randomIds(length: number, seed: number): number[] {
   const random = seededRandom(seed);
   return Array.from({ length }, () => 4 + Math.floor(random() * (vocabulary - 4)));
+}
+
+function withEngine<T>(
+  options: Partial<GemmaEngineOptions>,
+  use: (engine: GemmaEngine) => Promise<T>,
+): Promise<T> {
+  return withEngineOf({ modelPath, threads: 2, ...options }, use);
 }

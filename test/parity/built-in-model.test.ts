@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { loadGemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { builtInModelPath } from '../../sidecar/models/find.ts';
 import { compareDistributions, logSoftmax } from '../support/distributions.ts';
 import { loadLlama } from '../support/llama.ts';

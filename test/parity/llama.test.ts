@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { TensorType } from '../../sidecar/engine/backend/tensor.ts';
-import { loadGemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { compareDistributions, logSoftmax } from '../support/distributions.ts';
 import { loadLlama } from '../support/llama.ts';
 import { seededRandom } from '../support/random.ts';

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { NoImageTower } from '../../../sidecar/engine/engine.ts';
-import { type GemmaEngine, loadGemmaEngine } from '../../../sidecar/engine/gemma-engine.ts';
+import type { GemmaEngine } from '../../../sidecar/engine/gemma-engine.ts';
+import { loadGemmaEngine } from '../../../sidecar/engine/load-engine.ts';
 import { GgufError } from '../../../sidecar/engine/model/gguf-error.ts';
 import {
   type ImageEmbedding,

@@ -1,0 +1,192 @@
+/** From a model file to an engine: checks, the memory plan, weights, KV cache and store, draft model, image tower. */
+import path from 'node:path';
+import { availableMemory } from './available-memory.ts';
+import type { Backend, KvFormat } from './backend/backend.ts';
+import { selectBackend } from './backend/select.ts';
+import { type EngineOptions, HOT_PAGES, type ModelDescription } from './engine.ts';
+import { GemmaEngine } from './gemma-engine.ts';
+import { KvCache } from './kv/kv-cache.ts';
+import { type KvLayout, leastHotPages, pageBytes } from './kv/layout.ts';
+import { kvPages, type MemoryPlan, planMemory } from './kv/memory-plan.ts';
+import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
+import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
+import type { Gemma3Config, LayerKind } from './model/config.ts';
+import { FORWARD_VERSION, Gemma3, type Gemma3Limits } from './model/gemma3.ts';
+import { type GgufFile, readGguf } from './model/gguf.ts';
+import { GgufError, namingFile } from './model/gguf-error.ts';
+import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
+import { type ModelFile, openModelFile } from './model-file.ts';
+import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
+import { Speculation } from './speculation/speculation.ts';
+import { hasTower, imageTokens, readTowerFile, type TowerFile } from './vision/tower-file.ts';
+
+/** Tokens and rows of logits in one pass. */
+export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
+
+/** The KV cache that a model of this shape has. */
+export function kvLayout(
+  { layers, kvHeads, headDim, window }: Gemma3Config,
+  format: KvFormat = 'f16',
+): KvLayout {
+  const shape = (kind: LayerKind) => ({ layers: layers.filter((k) => k === kind).length, kvHeads, headDim });
+  return {
+    shapes: { local: shape('local'), global: shape('global') },
+    window,
+    chunk: PASS_LIMITS.tokens,
+    ...(format !== 'f16' && {
+      cold: { format, hotPages: Math.max(HOT_PAGES, leastHotPages(PASS_LIMITS.tokens)) },
+    }),
+  };
+}
+
+export interface GemmaEngineOptions extends EngineOptions {
+  /** A backend of one's own instead of the options `backend`, `threads` and `precision`; the engine disposes of it. */
+  readonly createBackend?: () => Backend;
+  /** Tokens in one pass, for tests; results do not depend on it. */
+  readonly chunk?: number;
+}
+
+/**
+ * Loads a model. Memory is checked before anything large is read.
+ *
+ * @throws GgufError for a file that is damaged or no Gemma 3 model, OutOfMemory with the numbers, RangeError for a context
+ * longer than the model was trained for, BackendError, or the signal's reason.
+ */
+export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<GemmaEngine> {
+  const { modelPath, signal, onProgress } = options;
+  signal?.throwIfAborted();
+  const { gguf, config, notes: configNotes, tokenizer } = openModelFile(modelPath);
+  const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
+  const draft =
+    options.draftModelPath === undefined ? null : openDraftModel(options.draftModelPath, tokenizer);
+  const plan = planEngineMemory(gguf, config, options, draft);
+  const notes = plan.note === null ? configNotes : [...configNotes, plan.note];
+
+  const backend = options.createBackend?.() ?? selectFor(options);
+  try {
+    const weights = await loadGemma3Weights(backend, gguf, config, {
+      ...(onProgress && { onProgress }),
+      ...(signal && { signal }),
+    });
+    const layout = kvLayout(config, options.kvFormat);
+    const store = options.store ? await openStore(options.store, gguf, config, backend, layout) : null;
+    const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength), store);
+    const model = new Gemma3(config, weights, backend, limits);
+    const draftModel =
+      draft &&
+      (await loadDraftModel(backend, draft, {
+        layout: kvLayout(draft.config),
+        limits,
+        contextLength: plan.contextLength,
+        weightBytes: weightBytes(gguf, config),
+        ...(signal && { signal }),
+      }));
+    const towerFile = openTower(gguf, config, options.mmprojPath);
+    return new GemmaEngine({
+      towerFile,
+      description: describe(gguf, config),
+      tokenizer,
+      contextLength: plan.contextLength,
+      notes,
+      backend,
+      model,
+      kv,
+      speculation: options.speculation === false ? null : new Speculation(draftModel),
+      store,
+    });
+  } catch (error) {
+    backend.dispose();
+    throw error;
+  }
+}
+
+async function openStore(
+  options: KvStoreOptions,
+  gguf: GgufFile,
+  config: Gemma3Config,
+  backend: Backend,
+  layout: KvLayout,
+): Promise<KvStore> {
+  const { name, quantisation } = describe(gguf, config);
+  return new KvStore(options, {
+    fingerprint: fingerprint({
+      modelDigest: await modelDigest(gguf.path, options.folder),
+      config,
+      numerics: `${backend.numerics} forward ${FORWARD_VERSION}${coldNumerics(layout)}`,
+    }),
+    description: `${name} ${quantisation}`,
+    pageBytes: { local: pageBytes(layout.shapes.local), global: pageBytes(layout.shapes.global) },
+  });
+}
+
+/** What lies behind is read rounded, so all that is computed after it differs. */
+function coldNumerics({ cold }: KvLayout): string {
+  return cold === undefined ? '' : ` ${cold.format} behind ${cold.hotPages} pages`;
+}
+
+/** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
+export function planEngineMemory(
+  gguf: GgufFile,
+  config: Gemma3Config,
+  { contextLength, kvFormat }: Pick<EngineOptions, 'contextLength' | 'kvFormat'>,
+  draft: ModelFile | null = null,
+): MemoryPlan {
+  if (contextLength !== undefined && contextLength > config.trainedContext) {
+    throw new RangeError(
+      `The model was trained for ${config.trainedContext} tokens of context; ${contextLength} are too many.`,
+    );
+  }
+  return planMemory({
+    layout: kvLayout(config, kvFormat),
+    weightBytes: weightBytes(gguf, config),
+    scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
+    trainedContext: config.trainedContext,
+    contextLength,
+    draft: draft && {
+      layout: kvLayout(draft.config),
+      weightBytes: weightBytes(draft.gguf, draft.config),
+      scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
+    },
+    available: availableMemory(),
+  });
+}
+
+/** The tower of a projector file, or of the model file itself; null where there is none. */
+function openTower(gguf: GgufFile, config: Gemma3Config, mmprojPath: string | undefined): TowerFile | null {
+  const source = mmprojPath === undefined ? gguf : readGguf(mmprojPath);
+  if (mmprojPath === undefined && !hasTower(gguf)) return null;
+  return namingFile(source.path, () => {
+    const file = readTowerFile(source);
+    const { textWidth } = file.config;
+    if (textWidth !== config.width) {
+      const sentence = `mm.input_projection.weight leads to a text model of width ${textWidth}, but this one has ${config.width}. Choose the projector file that belongs to the model.`;
+      throw new GgufError('invalid', 'mm.input_projection.weight', 0, sentence);
+    }
+    if (imageTokens(file.config) > PASS_LIMITS.tokens) {
+      const sentence = `An image would take ${imageTokens(file.config)} positions; at most ${PASS_LIMITS.tokens} are read at once.`;
+      throw new GgufError('unsupported', 'clip.vision.projector.scale_factor', 0, sentence);
+    }
+    return file;
+  });
+}
+
+function selectFor({ backend = 'auto', threads, precision }: EngineOptions): Backend {
+  return selectBackend({
+    kind: backend,
+    ...(threads !== undefined && { threads }),
+    ...(precision !== undefined && { precision }),
+  });
+}
+
+function describe(gguf: GgufFile, config: Gemma3Config): ModelDescription {
+  // The embedding often has a type of its own; the layers say what the model is.
+  const body = gguf.tensors.get('blk.0.ffn_down.weight')?.type;
+  return {
+    name: gguf.metadata.optionalString('general.name') ?? path.basename(gguf.path, '.gguf'),
+    path: gguf.path,
+    fileBytes: gguf.fileSize,
+    parameters: parameterCount(config),
+    quantisation: body ?? 'unknown',
+    trainedContext: config.trainedContext,
+  };
+}
