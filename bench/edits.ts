@@ -40,7 +40,11 @@ try {
       onProgress: () => {},
     });
   const idsOf = (packed: Packed) =>
-    chatPrompt(tokenizer, [{ role: 'user', text: 'What is this?' }], packed.files).ids;
+    chatPrompt(
+      tokenizer,
+      [{ role: 'user', text: 'What is this?', changes: packed.journal.map(({ text }) => text) }],
+      packed.head.files,
+    ).ids;
 
   let packed = await pack(null);
   let before = idsOf(packed);

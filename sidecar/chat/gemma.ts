@@ -51,7 +51,7 @@ export class GemmaChat implements ChatEngine {
       sampling: this.sampling(request),
       stopIds: [tokenizer.special.eos, tokenizer.special.endOfTurn, tokenizer.special.startOfTurn],
       priority: 'chat',
-      keepAt: [prompt.repositoryEnd, ...prompt.turnEnds].filter((n) => n > 0),
+      keepAt: placesToKeep(request.turns, prompt),
       signal: request.signal ? AbortSignal.any([request.signal, loop.signal]) : loop.signal,
     });
     for await (const event of stream) {
@@ -111,6 +111,15 @@ export class GemmaChat implements ChatEngine {
     this.answers.set(text, ids);
     if (this.answers.size > REMEMBERED_ANSWERS) this.answers.delete(this.answers.keys().next().value!);
   }
+}
+
+/** Ends of the repository, of what changed in it, and of each turn. */
+function placesToKeep(
+  turns: readonly PromptTurn[],
+  { repositoryEnd, questionStart, turnEnds }: ChatPrompt,
+): number[] {
+  const changesEnd = (turns.at(-1)?.changes?.length ?? 0) > 0 ? questionStart : 0;
+  return [repositoryEnd, changesEnd, ...turnEnds].filter((n) => n > 0);
 }
 
 const END_REASONS = { stop: 'end', length: 'length', context: 'length', cancelled: 'cancelled' } as const;

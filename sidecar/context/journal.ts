@@ -1,6 +1,7 @@
 /**
  * What changed since the head of the prompt was read, told after it, so that the head, and with it its KV, stays. One entry a file,
- * the file that changed last at the end: an edit then costs its own entry, and the next edit of the same file only that again.
+ * the file that changed last at the end: an edit then costs its own entry, and the next edit of the same file only that again. In a
+ * conversation a question tells only what the questions before it have not told.
  */
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
@@ -12,8 +13,14 @@ import type { PackedFile } from './packed-file.ts';
 export interface JournalEntry {
   readonly path: string;
   readonly change: 'edited' | 'new' | 'deleted' | 'renamed';
-  /** The text this entry tells; null for a deleted file. */
+  /** It says that the change, told before, no longer holds. */
+  readonly undone?: boolean;
+  /** What a renamed file was called. */
+  readonly from?: string;
+  /** The text this entry tells; null for a file that is gone. */
   readonly source: SourceFile | null;
+  /** As it stands in the prompt. */
+  readonly text: string;
   readonly files: readonly PackedFile[];
   readonly tokens: number;
 }
@@ -56,10 +63,34 @@ export function journalOf(
     const renamed =
       moved.has(path) || kept.some((e) => e.change === 'renamed' && e.source?.text === base.get(path)?.text);
     if (told.has(path) || renamed) continue;
-    const files = [said(tokenizer, path, `Since then ${shown(path)} was deleted.`)];
-    added.push({ path, change: 'deleted', source: null, files, tokens: files[0]!.tokens });
+    added.push(said(tokenizer, { path, change: 'deleted' }, `Since then ${shown(path)} was deleted.`));
   }
   return [...kept, ...added];
+}
+
+/** What of `journal` is yet to be told to somebody who was told `before`, and what of that no longer holds. */
+export function untold(
+  tokenizer: Tokenizer,
+  journal: readonly JournalEntry[],
+  before: readonly JournalEntry[],
+): JournalEntry[] {
+  const last = new Map(before.map((entry) => [entry.path, entry]));
+  const now = new Set(journal.map(({ path }) => path));
+  const gone = [...last.values()].filter(({ path, undone }) => !now.has(path) && !undone);
+  return [
+    ...gone.map((entry) => ({
+      ...said(tokenizer, { path: entry.path, change: entry.change }, undoneSentence(entry, now)),
+      undone: true,
+    })),
+    ...journal.filter((entry) => last.get(entry.path) !== entry),
+  ];
+}
+
+function undoneSentence({ path, change, from }: JournalEntry, now: ReadonlySet<string>): string {
+  if (change === 'renamed' && from !== undefined && !now.has(from))
+    return `Since then ${shown(path)} is called ${shown(from)} again.`;
+  if (change === 'new' || change === 'renamed') return `Since then ${shown(path)} was deleted.`;
+  return `Since then ${shown(path)} is again as it was at first.`;
 }
 
 function holds(
@@ -78,8 +109,10 @@ function editedEntry(tokenizer: Tokenizer, old: SourceFile, file: SourceFile): J
   const after = withoutFinalLineFeeds(file.text).split('\n');
   const changes = lineChanges(before, after);
   const sentences = changes.map(({ oldFirst, oldCount, newFirst, newCount }) => {
-    const is = newCount === 0 ? 'are gone' : `are ${range(newFirst, newCount)} now`;
-    return oldCount === 0 ? `${range(newFirst, newCount)} are new` : `${range(oldFirst, oldCount)} ${is}`;
+    const is = (count: number) => (count === 1 ? 'is' : 'are');
+    if (oldCount === 0) return `${range(newFirst, newCount)} ${is(newCount)} new`;
+    const become = newCount === 0 ? 'gone' : `${range(newFirst, newCount)} now`;
+    return `${range(oldFirst, oldCount)} ${is(oldCount)} ${become}`;
   });
   const parts = changes.map(({ newFirst, newCount }): PromptFile => {
     const first = Math.max(1, newFirst - AROUND);
@@ -98,7 +131,9 @@ function editedEntry(tokenizer: Tokenizer, old: SourceFile, file: SourceFile): J
     i === 0 ? headed(tokenizer, part, heading) : { ...part, ...counted(encodeFile(tokenizer, part)) },
   );
   const tokens = files.reduce((sum, part) => sum + part.tokens, 0);
-  return tokens < whole.tokens ? { path: file.path, change: 'edited', source: file, files, tokens } : whole;
+  if (tokens >= whole.tokens) return whole;
+  const text = [heading, ...parts.map(fileBlock)].join('\n\n');
+  return { path: file.path, change: 'edited', source: file, text, files, tokens };
 }
 
 function wholeEntry(
@@ -107,23 +142,29 @@ function wholeEntry(
   heading: string,
   change: 'edited' | 'new',
 ): JournalEntry {
-  const files = [headed(tokenizer, { path: file.path, text: file.text }, heading)];
-  return { path: file.path, change, source: file, files, tokens: files[0]!.tokens };
+  const part = { path: file.path, text: file.text };
+  const files = [headed(tokenizer, part, heading)];
+  const text = `${heading}\n\n${fileBlock(part)}`;
+  return { path: file.path, change, source: file, text, files, tokens: files[0]!.tokens };
 }
 
 function renamedEntry(tokenizer: Tokenizer, from: SourceFile, file: SourceFile): JournalEntry {
-  const files = [
-    said(tokenizer, file.path, `Since then ${shown(from.path)} was renamed to ${shown(file.path)}.`),
-  ];
-  return { path: file.path, change: 'renamed', source: file, files, tokens: files[0]!.tokens };
+  const sentence = `Since then ${shown(from.path)} was renamed to ${shown(file.path)}.`;
+  const entry = { path: file.path, change: 'renamed', from: from.path } as const;
+  return { ...said(tokenizer, entry, sentence), source: file };
 }
 
 function headed(tokenizer: Tokenizer, part: PromptFile, heading: string): PackedFile {
   return { ...part, ...counted(tokenizer.encode(`\n\n${heading}\n\n${fileBlock(part)}`)) };
 }
 
-function said(tokenizer: Tokenizer, path: string, sentence: string): PackedFile {
-  return { path, text: '', ...counted(tokenizer.encode(`\n\n${sentence}`)) };
+function said(
+  tokenizer: Tokenizer,
+  entry: Pick<JournalEntry, 'path' | 'change' | 'from'>,
+  sentence: string,
+): JournalEntry {
+  const file = { path: entry.path, text: '', ...counted(tokenizer.encode(`\n\n${sentence}`)) };
+  return { ...entry, source: null, text: sentence, files: [file], tokens: file.tokens };
 }
 
 function counted(ids: Uint32Array) {

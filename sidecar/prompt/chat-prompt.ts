@@ -2,7 +2,8 @@
  * A conversation in Gemma's form. Structure (`<bos>`, turns) is written as ids; everything a person, a file or the
  * model wrote is encoded as text, so none of it can forge structure.
  *
- * The first turn holds rules, files and question; its head does not change between turns, so its KV can be reused.
+ * The first turn holds rules, files and question; its head does not change between turns, so its KV can be reused. What changed
+ * since the files were read stands in the turn that first tells it, so that an edit leaves the conversation before it as it was.
  * Every part begins with a run of line feeds after text that does not end in one. Such runs are pieces of their own in
  * Gemma vocabularies, so parts encoded one by one give the same ids as the whole text: counts are exact and can be
  * kept per file.
@@ -16,6 +17,8 @@ export const RULES = 'Answer questions about this repository. Cite files as path
 export interface PromptTurn {
   readonly role: 'user' | 'model';
   readonly text: string;
+  /** What changed in the repository since this was last told: blocks of text, oldest first. */
+  readonly changes?: readonly string[];
   /** Files or selections attached to this question. */
   readonly attachments?: readonly PromptFile[];
   /** What the symbol index has on names in this question. */
@@ -30,6 +33,8 @@ export interface ChatPrompt {
   readonly repositoryEnd: number;
   /** Prompt length after each turn, the last being the whole prompt. */
   readonly turnEnds: readonly number[];
+  /** Prompt length before the last question, its attachments and facts: what can be read before it is asked. */
+  readonly questionStart: number;
 }
 
 /** `files` is null when no repository is sent along; ids of a file's part may be given to save encoding it again. */
@@ -45,18 +50,27 @@ export function chatPrompt(
   };
   const turnEnds: number[] = [];
   let repositoryEnd = 0;
+  let questionStart = 0;
   turns.forEach((turn, index) => {
     ids.push(startOfTurn);
     if (turn.role === 'model') {
       append(tokenizer.encode('model\n'));
       append(turn.ids ?? tokenizer.encode(turn.text));
-    } else if (index === 0 && files !== null) {
-      append(tokenizer.encode(`user\n${RULES}`));
-      for (const file of files) append(file.ids ?? encodeFile(tokenizer, file));
-      repositoryEnd = ids.length;
-      append(tokenizer.encode(`\n\n${question(turn, true)}`));
     } else {
-      append(tokenizer.encode(`user\n${question(turn, files !== null)}`));
+      const changes = (turn.changes ?? []).join('\n\n');
+      let start = 'user\n';
+      if (index === 0 && files !== null) {
+        append(tokenizer.encode(`user\n${RULES}`));
+        for (const file of files) append(file.ids ?? encodeFile(tokenizer, file));
+        repositoryEnd = ids.length;
+        start = '\n\n';
+      }
+      if (changes !== '') {
+        append(tokenizer.encode(start + changes));
+        start = '\n\n';
+      }
+      questionStart = ids.length;
+      append(tokenizer.encode(start + question(turn, files !== null)));
     }
     ids.push(endOfTurn);
     append(tokenizer.encode('\n'));
@@ -65,7 +79,7 @@ export function chatPrompt(
   ids.push(startOfTurn);
   append(tokenizer.encode('model\n'));
   turnEnds[turnEnds.length - 1] = ids.length;
-  return { ids: Uint32Array.from(ids), repositoryEnd, turnEnds };
+  return { ids: Uint32Array.from(ids), repositoryEnd, turnEnds, questionStart };
 }
 
 /** Ids of a file's part of the prompt, the separating blank line included. */

@@ -47,6 +47,9 @@ export function contextToWire(
 ): ContextReport {
   const { packed, tokenUse, memory, repositoryEnd } = preview;
   const files = packed?.files ?? [];
+  // The journal follows the head where nothing has been asked yet.
+  const start = repositoryEnd - (packed?.head.tokens ?? 0);
+  const end = start + (packed?.tokens ?? 0);
   const sum = (of: readonly { readonly tokens: number }[]) =>
     of.reduce((total, { tokens }) => total + tokens, 0);
   const outlines = sum(files.filter(({ as }) => as === 'outline'));
@@ -54,10 +57,10 @@ export function contextToWire(
     contextLength: tokenUse.contextLength,
     reserved: tokenUse.reserved,
     tokens: { head: (packed?.head.tokens ?? 0) - outlines, outlines, journal: sum(packed?.journal ?? []) },
-    cachedInMemory: Math.min(preview.cachedInMemory, repositoryEnd),
-    cachedOnDisk: Math.max(0, Math.min(preview.cachedOnDisk, repositoryEnd - preview.cachedInMemory)),
+    cachedInMemory: Math.min(preview.cachedInMemory, end),
+    cachedOnDisk: Math.max(0, Math.min(preview.cachedOnDisk, end - preview.cachedInMemory)),
     root: contextTree(files, packed?.leftOut ?? [], {
-      start: repositoryEnd - (packed?.tokens ?? 0),
+      start,
       cached: preview.cachedInMemory + preview.cachedOnDisk,
       choice,
     }),

@@ -1,35 +1,16 @@
 /** One question to its answer: what of the repository goes along, the prompt, the stream, the account of it. */
 import type { ChatEngine, ChatEvent, ReadReason } from '../chat/chat-engine.ts';
 import { GemmaChat } from '../chat/gemma.ts';
-import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import type { LeftOut } from '../context/files.ts';
-import type { Packed, RepositoryContext, UnsavedText } from '../context/pack.ts';
+import type { Packed } from '../context/pack.ts';
 import type { Engine } from '../engine/engine.ts';
-import { answerReserve, ContextFullError, fitTurns } from '../prompt/budget.ts';
-import type { PromptTurn } from '../prompt/chat-prompt.ts';
 import { type Citation, findCitations } from '../prompt/citations.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { ModelHost } from './model-host.ts';
+import { type ChatQuestion, type Plan, Planner, type TokenUse } from './prompt-plan.ts';
 import { TimeLeft } from './time-left.ts';
-import { TurnFacts } from './turn-facts.ts';
-
-export interface ChatQuestion {
-  /** Oldest first; the last one is the user's question. */
-  readonly turns: readonly PromptTurn[];
-  /** Null to talk without a repository. */
-  readonly repository: RepositoryContext | null;
-  readonly unsaved?: readonly UnsavedText[];
-  readonly choice?: Choice;
-}
 
 export type ChatPhase = 'waiting' | 'loading' | 'gathering' | 'reading' | 'answering';
-
-export interface TokenUse {
-  readonly contextLength: number;
-  readonly repository: number;
-  readonly conversation: number;
-  readonly reserved: number;
-}
 
 export interface ChatSessionProgress {
   readonly phase: ChatPhase;
@@ -82,21 +63,6 @@ type End = Extract<ChatEvent, { kind: 'end' }> & { readonly read: number };
 /** Tokens an answer may take where there is room for more than its reserve; a model that finds no end is stopped there. */
 const LONG_ANSWER = 1024;
 
-const FULL_ADVICE = 'Shorten it, attach less, or choose a model with a longer context.';
-const FACTS_SHARE = 1 / 4;
-/** A line of facts, about. */
-const TOKENS_OF_FACT = 32;
-
-/** A prompt that is known to fit. */
-interface Plan {
-  readonly turns: readonly PromptTurn[];
-  readonly packed: Packed | null;
-  readonly tokenUse: TokenUse;
-  readonly notes: readonly string[];
-  /** Mentions that stand for nothing. */
-  readonly unknown: readonly string[];
-}
-
 /** What a question would send, and how much of that is there already. */
 export interface Preview {
   readonly promptTokens: number;
@@ -114,19 +80,11 @@ export interface Preview {
   readonly notes: readonly string[];
 }
 
-const SILENT: ChatSink = { progress: () => {}, delta: () => {} };
-
 export class ChatSession {
   private readonly host: ModelHost;
-  private readonly facts = new TurnFacts();
+  private readonly planner = new Planner();
   /** Made anew when another model is loaded. */
   private chat: { readonly engine: Engine; readonly gemma: GemmaChat } | null = null;
-  /** What the last question saw, kept as long as it serves, so that the prompt's head stays the same. */
-  private kept: {
-    readonly repository: RepositoryContext;
-    readonly engine: Engine;
-    readonly packed: Packed;
-  } | null = null;
 
   constructor(host: ModelHost) {
     this.host = host;
@@ -153,8 +111,8 @@ export class ChatSession {
   async preview(question: ChatQuestion, signal: AbortSignal): Promise<Preview> {
     const engine = await this.host.engine();
     const chat = this.chatFor(engine);
-    const plan = await this.plan(engine, chat, question, SILENT, signal);
-    const prompt = chat.prompt(plan.turns, plan.packed?.files ?? null);
+    const plan = await this.planner.plan(question, { engine, chat, signal, onProgress: () => {} });
+    const prompt = chat.prompt(plan.turns, plan.files);
     const cached = await engine.lookUp(prompt.ids);
     const toRead = prompt.ids.length - cached.memory - cached.disk;
     const speed = this.host.speed.prefillTokensPerSecond;
@@ -180,9 +138,9 @@ export class ChatSession {
     signal: AbortSignal,
   ): Promise<ChatAnswer> {
     const chat = this.chatFor(engine);
-    const plan = await this.plan(engine, chat, question, sink, signal);
-    if (question.repository && plan.packed)
-      this.kept = { repository: question.repository, engine, packed: plan.packed };
+    const onProgress = (done: number, total: number) => sink.progress({ phase: 'gathering', done, total });
+    const plan = await this.planner.plan(question, { engine, chat, signal, onProgress });
+    this.planner.keep(question, engine, plan);
     sink.progress({
       phase: 'reading',
       done: 0,
@@ -200,126 +158,12 @@ export class ChatSession {
     return answerOf(end, plan, this.host.takeNotices());
   }
 
-  private async plan(
-    engine: Engine,
-    chat: ChatEngine,
-    question: ChatQuestion,
-    sink: ChatSink,
-    signal: AbortSignal,
-  ): Promise<Plan> {
-    const { contextLength } = chat;
-    const reserved = answerReserve(contextLength);
-    const room = contextLength - reserved;
-    const { turns, unknown } = await this.withFacts(question, contextLength, sink, signal);
-    const perTurn = chat.countTurns(turns, question.repository !== null);
-    const last = perTurn.at(-1) ?? 0;
-    if (last > room) {
-      const attached = turns.at(-1)?.attachments ?? [];
-      const mentioned = attached.length - (question.turns.at(-1)?.attachments?.length ?? 0);
-      const offers = attached.map((file, i) => ({
-        kind: i < mentioned ? ('mention' as const) : ('attachment' as const),
-        name: file.path,
-        tokens: engine.tokenizer.encode(file.text).length,
-      }));
-      throw new ContextFullError('The question takes', last, room, FULL_ADVICE, offers);
-    }
-    // With a repository, earlier turns may take half the room; the question itself may take what it needs.
-    const forTurns = question.repository ? Math.max(last, Math.floor(room / 2)) : room;
-    const { first } = fitTurns(perTurn, forTurns);
-    const kept = turns.slice(first);
-    // What was adjusted at load (a lowered context) is said once, with the first answer of a conversation.
-    const notes = [
-      ...(turns.length === 1 ? engine.notes : []),
-      ...(first > 0 ? [droppedNote(first)] : []),
-      ...unknown.map(unknownNote),
-    ];
-    const conversation = sum(chat.countTurns(kept, question.repository !== null));
-    if (conversation > room) {
-      throw new ContextFullError('The question takes', conversation, room, 'Shorten it or attach less.');
-    }
-    const packed = question.repository
-      ? await this.pack(
-          engine,
-          question,
-          question.repository,
-          { contextLength, room, conversation },
-          sink,
-          signal,
-        )
-      : null;
-    return {
-      turns: kept,
-      packed,
-      tokenUse: { contextLength, repository: packed?.tokens ?? 0, conversation, reserved },
-      notes,
-      unknown,
-    };
-  }
-
-  /** Facts may take a quarter of the context; a question that names more than that names no place in particular. */
-  private async withFacts(
-    question: ChatQuestion,
-    contextLength: number,
-    sink: ChatSink,
-    signal: AbortSignal,
-  ): Promise<{ readonly turns: PromptTurn[]; readonly unknown: readonly string[] }> {
-    const { repository, unsaved = [], choice = NO_CHOICE } = question;
-    const turns = mergeSameRole(question.turns);
-    if (!repository) return { turns, unknown: [] };
-    const onProgress = (done: number, total: number) => sink.progress({ phase: 'gathering', done, total });
-    const most = Math.floor((contextLength * FACTS_SHARE) / TOKENS_OF_FACT);
-    const request = { unsaved, choice, signal, onProgress };
-    let unknown: readonly string[] = [];
-    const withFacts = await this.facts.add(turns, async (text) => {
-      const mentions = await repository.mentioned(text, request);
-      unknown = mentions.unknown;
-      const facts = await repository.facts(text, request);
-      return {
-        index: facts.slice(0, most),
-        mentioned: mentions.files.filter((file) => !this.showsWhole(repository, file)),
-      };
-    });
-    return { turns: withFacts, unknown };
-  }
-
-  private async pack(
-    engine: Engine,
-    question: ChatQuestion,
-    repository: RepositoryContext,
-    space: { readonly contextLength: number; readonly room: number; readonly conversation: number },
-    sink: ChatSink,
-    signal: AbortSignal,
-  ): Promise<Packed> {
-    // Room for a few more turns is left free, so that the next question need not change what comes before it.
-    const forConversation = Math.max(space.conversation, Math.floor(space.contextLength / 8));
-    const { kept } = this;
-    const previous = kept && kept.repository === repository && kept.engine === engine ? kept.packed : null;
-    const packed = await repository.pack({
-      tokenizer: engine.tokenizer,
-      budget: Math.max(0, space.room - forConversation),
-      ceiling: Math.max(0, space.room - space.conversation),
-      question: questionText(question.turns),
-      unsaved: question.unsaved ?? [],
-      ...(question.choice && { choice: question.choice }),
-      previous,
-      signal,
-      onProgress: (done, total) => sink.progress({ phase: 'gathering', done, total }),
-    });
-    return packed;
-  }
-
-  /** The head of the prompt has this very text already: a mention then only points to it. */
-  private showsWhole(repository: RepositoryContext, { path, text }: PromptFile): boolean {
-    if (this.kept?.repository !== repository) return false;
-    return this.kept.packed.files.some((file) => file.path === path && !file.lines && file.text === text);
-  }
-
   private async stream(chat: ChatEngine, plan: Plan, sink: ChatSink, signal: AbortSignal): Promise<End> {
     const promptTokens = plan.tokenUse.repository + plan.tokenUse.conversation;
     const timeLeft = new TimeLeft(this.host.speed.prefillTokensPerSecond);
     const events = chat.answer({
       turns: plan.turns,
-      files: plan.packed?.files ?? null,
+      files: plan.files,
       maxTokens: Math.max(
         1,
         Math.min(plan.tokenUse.contextLength - promptTokens, Math.max(plan.tokenUse.reserved, LONG_ANSWER)),
@@ -414,42 +258,4 @@ function answerOf(end: End, plan: Plan, notices: readonly string[]): ChatAnswer 
 
 function attachedFiles({ turns }: Plan): PromptFile[] {
   return turns.flatMap(({ attachments }) => attachments ?? []);
-}
-
-/** Gemma's form alternates roles; a question whose answer never came is joined with the next. */
-function mergeSameRole(turns: readonly PromptTurn[]): PromptTurn[] {
-  const merged: PromptTurn[] = [];
-  for (const turn of turns) {
-    const before = merged.at(-1);
-    if (before?.role !== turn.role) merged.push(turn);
-    else {
-      const attachments = [...(before.attachments ?? []), ...(turn.attachments ?? [])];
-      merged[merged.length - 1] = { role: turn.role, text: `${before.text}\n\n${turn.text}`, attachments };
-    }
-  }
-  return merged;
-}
-
-/** The question, and the one before it for what "it" and "there" refer to. */
-function questionText(turns: readonly PromptTurn[]): readonly string[] {
-  return turns
-    .filter((t) => t.role === 'user')
-    .slice(-2)
-    .map((t) => t.text)
-    .reverse();
-}
-
-function droppedNote(turns: number): string {
-  return (
-    `The first ${turns} messages of this conversation no longer fit the model's context and were not read. ` +
-    'Start a new chat to begin afresh.'
-  );
-}
-
-function unknownNote(mention: string): string {
-  return `${mention} names no file or folder that can be read here.`;
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((a, b) => a + b, 0);
 }

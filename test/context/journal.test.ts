@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { shouldFold } from '../../sidecar/context/fold.ts';
 import { HeadStore } from '../../sidecar/context/head-store.ts';
+import { type JournalEntry, untold } from '../../sidecar/context/journal.ts';
 import { lineChanges } from '../../sidecar/context/line-changes.ts';
 import { type Packed, RepositoryContext } from '../../sidecar/context/pack.ts';
 import { chatPrompt } from '../../sidecar/prompt/chat-prompt.ts';
@@ -16,8 +17,10 @@ const BIG = { tokenizer, budget: 100_000, ceiling: 120_000, question: ['?'], onP
 
 /** The prompt of a question about what was packed. */
 function promptOf(packed: Packed): Buffer {
-  const { ids, repositoryEnd } = chatPrompt(tokenizer, [{ role: 'user', text: '?' }], packed.files);
-  return Buffer.from(Uint16Array.from(ids.subarray(0, repositoryEnd)).buffer);
+  const changes = packed.journal.map(({ text }) => text);
+  const turn = { role: 'user', text: '?', changes } as const;
+  const { ids, questionStart } = chatPrompt(tokenizer, [turn], packed.head.files);
+  return Buffer.from(Uint16Array.from(ids.subarray(0, questionStart)).buffer);
 }
 const textOf = (packed: Packed) =>
   tokenizer.decode(packed.files.slice(packed.head.files.length).flatMap(({ ids }) => [...ids]));
@@ -81,6 +84,37 @@ test('deleted, renamed and new files are told', async () => {
   assert.match(textOf(next), /Since then b\.ts was renamed to z\.ts\./);
   assert.match(textOf(next), /Since then a\.ts was deleted\./);
   assert.match(textOf(next), /Since then new\.ts was added:\n\n=== new\.ts\n1\| export const fresh/);
+});
+
+test('a conversation is told each change once, and when it no longer holds', async () => {
+  const folder = temporaryRepository({ 'a.ts': file('a'), 'b.ts': file('b') });
+  const context = new RepositoryContext([{ folder, label: null }]);
+  let packed = await context.pack({ ...BIG, unsaved: [], previous: null });
+  const told: JournalEntry[] = [];
+  const tell = async (files: Record<string, string>) => {
+    writeFiles(folder, files);
+    packed = await context.pack({ ...BIG, unsaved: [], previous: packed });
+    const now = untold(tokenizer, packed.journal, told);
+    told.push(...now);
+    return now.map(({ text }) => text.split('\n')[0]);
+  };
+  const edited = file('a').replace('a30 = 30', 'a30 = 31');
+  assert.deepEqual(await tell({ 'a.ts': edited }), ['Since then a.ts has changed: line 31 is line 31 now.']);
+  assert.deepEqual(await tell({}), []);
+  assert.deepEqual(await tell({ 'c.ts': 'let c;\n' }), ['Since then c.ts was added:']);
+  assert.deepEqual(await tell({ 'a.ts': edited.replace('a9 = 9', 'a9 = 8') }), [
+    'Since then a.ts has changed: line 10 is line 10 now; line 31 is line 31 now.',
+  ]);
+  unlinkSync(path.join(folder, 'c.ts'));
+  renameSync(path.join(folder, 'b.ts'), path.join(folder, 'z.ts'));
+  assert.deepEqual(await tell({ 'a.ts': file('a') }), [
+    'Since then a.ts is again as it was at first.',
+    'Since then c.ts was deleted.',
+    'Since then b.ts was renamed to z.ts.',
+  ]);
+  renameSync(path.join(folder, 'z.ts'), path.join(folder, 'b.ts'));
+  assert.deepEqual(await tell({}), ['Since then z.ts is called b.ts again.']);
+  assert.deepEqual(await tell({ 'a.ts': edited }), ['Since then a.ts has changed: line 31 is line 31 now.']);
 });
 
 test('over an hour of editing the head stays the same to the byte, and each edit costs little', async () => {

@@ -25,16 +25,35 @@ const never = new AbortController().signal;
 
 test('the head of the prompt stays the same from turn to turn, so only what is new is read', async () => {
   const folder = temporaryFolder({ 'a.ts': 'export const a = 1;\n'.repeat(20), 'b.ts': 'b' });
-  const { chat, sink } = await session({ answer: () => 'Yes.' });
+  const prompts: string[] = [];
+  const { chat, sink } = await session({
+    answer: (prompt) => {
+      prompts.push(prompt);
+      return 'Yes.';
+    },
+  });
   const repository = new RepositoryContext([{ folder, label: null }]);
   const first = await chat.ask({ turns: [user('one?')], repository }, sink, never);
   const turns = [user('one?'), model('Yes.'), user('two?')];
   const second = await chat.ask({ turns, repository }, sink, never);
   assert.equal(second.cachedTokens, first.promptTokens);
-  // An edit of the last file in order leaves what precedes it in the cache.
+  // An edit leaves all that was said before it in the cache: the question that follows tells it.
   writeFiles(folder, { 'b.ts': 'changed' });
-  const third = await chat.ask({ turns, repository }, sink, never);
-  assert.ok(third.cachedTokens > 400 && third.cachedTokens < second.cachedTokens, `${third.cachedTokens}`);
+  const more = [...turns, model('Yes.'), user('three?')];
+  const third = await chat.ask({ turns: more, repository }, sink, never);
+  assert.equal(third.cachedTokens, second.promptTokens);
+  const again = [...more, model('Yes.'), user('four?')];
+  const fourth = await chat.ask({ turns: again, repository }, sink, never);
+  assert.equal(fourth.cachedTokens, third.promptTokens);
+  assert.equal(fourth.tokenUse.repository, third.tokenUse.repository);
+  for (const { tokenUse, promptTokens } of [second, third, fourth])
+    assert.equal(tokenUse.repository + tokenUse.conversation, promptTokens);
+  const told = prompts.at(-1)!.split('<start_of_turn>');
+  assert.equal(
+    told.at(-4),
+    'user\nSince then b.ts has changed and is now:\n\n=== b.ts\n1| changed\n\nQuestion: three?<end_of_turn>\n',
+  );
+  assert.equal(told.at(-2), 'user\nQuestion: four?<end_of_turn>\n');
 });
 
 test('token use adds up to the prompt, and progress counts it out', async () => {
