@@ -69,7 +69,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       ...(signal && { signal }),
     });
     const layout = kvLayout(config, options.kvFormat);
-    const store = options.store ? await openStore(options.store, gguf, config, backend, layout) : null;
+    const store = options.store ? await openKvStore(options.store, gguf, config, backend, layout) : null;
     const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength), store);
     const model = new Gemma3(config, weights, backend, limits);
     const draftModel =
@@ -100,7 +100,8 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
   }
 }
 
-async function openStore(
+/** The store of one model and way of computing within a folder of many. */
+export async function openKvStore(
   options: KvStoreOptions,
   gguf: GgufFile,
   config: Gemma3Config,

@@ -7,6 +7,7 @@ import { type Backend, PAGE_POSITIONS, type Pass, PassCancelled } from './backen
 import { type KvCache, KvFull } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
 import type { KvViews } from './kv/layout.ts';
+import type { Reuse } from './kv/resume.ts';
 import type { Gemma3 } from './model/gemma3.ts';
 import { PRIORITY_ORDER, Sequence, type Work, type WorkReport } from './sequence.ts';
 import { type Drafter, NO_DRAFT } from './speculation/drafter.ts';
@@ -33,7 +34,8 @@ export class Scheduler {
   #arrivals = 0;
   #current: { readonly sequence: Sequence; readonly pass: AbortController } | null = null;
   #running: Promise<void> | null = null;
-  #disposed = false;
+  readonly #resuming = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
 
   constructor(backend: Backend, model: Gemma3, kv: KvCache) {
     this.#backend = backend;
@@ -45,7 +47,7 @@ export class Scheduler {
   /** Resolves when the work is done or its signal has fired; rejects with what the backend, KV cache or `onLogits` threw. */
   run(work: Work): Promise<WorkReport> {
     return new Promise((resolve, reject) => {
-      if (this.#disposed) throw new Error('The model has been unloaded.');
+      if (this.#closing.signal.aborted) throw new Error('The model has been unloaded.');
       const sequence = new Sequence(work, this.#arrivals++, resolve, reject);
       work.signal.addEventListener('abort', () => this.#cancel(sequence), { once: true });
       this.#waiting.add(sequence);
@@ -61,7 +63,7 @@ export class Scheduler {
    */
   runPass(record: (pass: Pass) => void, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#disposed) throw new Error('The model has been unloaded.');
+      if (this.#closing.signal.aborted) throw new Error('The model has been unloaded.');
       this.#errands.push({ record, signal, resolve, reject });
       this.#running ??= this.#loop();
     });
@@ -69,9 +71,9 @@ export class Scheduler {
 
   /** Fails what is waiting, and resolves when the pass under way has ended. */
   async dispose(): Promise<void> {
-    this.#disposed = true;
+    this.#closing.abort();
     this.#current?.pass.abort();
-    await this.#running;
+    await Promise.all([this.#running, ...this.#resuming]);
     for (const sequence of this.#waiting)
       this.#end(sequence, () => sequence.fail(new Error('The model was unloaded.')));
   }
@@ -92,7 +94,7 @@ export class Scheduler {
 
   async #runErrand({ record, signal, resolve, reject }: Errand): Promise<void> {
     try {
-      if (this.#disposed) throw new PassCancelled();
+      if (this.#closing.signal.aborted) throw new PassCancelled();
       const pass = this.#backend.createPass();
       record(pass);
       await pass.submit(signal);
@@ -103,12 +105,13 @@ export class Scheduler {
   }
 
   #next(): Sequence | null {
-    if (this.#disposed) return null;
+    if (this.#closing.signal.aborted) return null;
     let best: Sequence | null = null;
     for (const sequence of this.#waiting) {
       if (!sequence.blocked && (best === null || isMoreUrgent(sequence, best))) best = sequence;
     }
-    return best;
+    // Nobody overtakes it: who comes later may find what it has read in memory.
+    return best?.resuming === true ? null : best;
   }
 
   async #turn(sequence: Sequence): Promise<void> {
@@ -137,7 +140,7 @@ export class Scheduler {
    * urgent gives its pages back and reads again later. False if no other sequence holds any.
    */
   #makeRoom(sequence: Sequence): boolean {
-    const holders = [...this.#waiting].filter((s) => s !== sequence && s.kv !== null);
+    const holders = [...this.#waiting].filter((s) => s !== sequence && (s.kv !== null || s.resuming));
     if (holders.length === 0) return false;
     if (holders.some((s) => !s.blocked)) {
       sequence.blocked = true;
@@ -156,8 +159,12 @@ export class Scheduler {
   async #step(sequence: Sequence, signal: AbortSignal): Promise<boolean> {
     const started = performance.now();
     const { work } = sequence;
+    if (sequence.kv === null && work.onDisk) {
+      this.#resume(sequence);
+      return false;
+    }
     const wasReading = sequence.isReading;
-    const kv = sequence.kv ?? (await this.#begin(sequence));
+    const kv = sequence.kv ?? this.#begin(sequence, this.#kv.begin(sequence.ids, sequence.firstLogits));
     if (!wasReading && work.drafter !== null && sequence.ids.length - kv.length === 1) {
       const isComplete = await this.#decode(sequence, kv, work.drafter, signal);
       sequence.decodeMs += performance.now() - started;
@@ -237,22 +244,38 @@ export class Scheduler {
     return work.onLogits(index, this.#row);
   }
 
-  async #begin(sequence: Sequence): Promise<KvSequence> {
-    const { work } = sequence;
-    const isFirst = sequence.cachedTokens === null;
-    let kv: KvSequence;
-    if (work.onDisk) {
-      // Not interrupted by urgent work: it is over sooner than it could be begun again.
-      const resumed = await this.#kv.resume(sequence.ids, sequence.firstLogits, work.signal);
-      kv = resumed.sequence;
-      if (isFirst) sequence.reuse = resumed.reuse;
-    } else {
-      kv = this.#kv.begin(sequence.ids, sequence.firstLogits);
-      if (isFirst) sequence.reuse = { memory: kv.length, disk: 0, miss: null };
+  /** Looks for the sequence's KV in memory and on disk. More urgent work computes meanwhile. */
+  #resume(sequence: Sequence): void {
+    const { ids, firstLogits, work } = sequence;
+    const started = performance.now();
+    sequence.resuming = true;
+    const resuming = this.#kv
+      .resume(ids, firstLogits, AbortSignal.any([work.signal, this.#closing.signal]))
+      .then(
+        ({ sequence: kv, reuse }) => {
+          // Cancelled, or the model is being unloaded.
+          if (!this.#waiting.has(sequence)) return kv.release();
+          this.#begin(sequence, kv, reuse);
+          sequence.prefillMs += performance.now() - started;
+        },
+        (error: unknown) => this.#end(sequence, () => sequence.fail(error)),
+      )
+      .finally(() => {
+        sequence.resuming = false;
+        this.#resuming.delete(resuming);
+        for (const other of this.#waiting) other.blocked = false;
+        this.#running ??= this.#loop();
+      });
+    this.#resuming.add(resuming);
+  }
+
+  #begin(sequence: Sequence, kv: KvSequence, reuse?: Reuse): KvSequence {
+    if (sequence.cachedTokens === null) {
+      sequence.cachedTokens = kv.length;
+      sequence.reuse = reuse ?? { memory: kv.length, disk: 0, miss: null };
     }
     sequence.kv = kv;
-    sequence.cachedTokens ??= kv.length;
-    if (sequence.isReading) work.onRead(kv.length, sequence.cachedTokens);
+    if (sequence.isReading) sequence.work.onRead(kv.length, sequence.cachedTokens);
     return kv;
   }
 

@@ -65,6 +65,8 @@ export class Sequence {
   decodeMs = 0;
   draftedTokens = 0;
   acceptedTokens = 0;
+  /** Its KV is being looked for and read from disk. */
+  resuming = false;
   /** Waits for KV pages of others. */
   blocked = false;
   /** Was interrupted within a chunk by more urgent work, and reads in smaller ones until one is through. */

@@ -1,12 +1,15 @@
 /** What an engine read is there again in the next process: same tokens, nothing read twice, and said why if it is. */
 import assert from 'node:assert/strict';
+import { EventEmitter, once as eventOf } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { GenerateEvent, GenerateOptions } from '../../sidecar/engine/engine.ts';
 import type { GemmaEngine } from '../../sidecar/engine/gemma-engine.ts';
-import type { GemmaEngineOptions } from '../../sidecar/engine/load-engine.ts';
+import { NODE_FILES, type StoreFile, type StoreFiles } from '../../sidecar/engine/kv/store/files.ts';
+import { SEGMENT_HEADER_BYTES } from '../../sidecar/engine/kv/store/segment.ts';
+import { type GemmaEngineOptions, loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { type Run, run, withEngine as withEngineOf } from '../support/engine-run.ts';
 import { seededRandom } from '../support/random.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../support/tiny-model.ts';
@@ -117,6 +120,74 @@ describe('after a restart', () => {
   });
 });
 
+describe('while a prompt is being restored', () => {
+  test('a completion is computed', async () => {
+    const store = fresh('meanwhile');
+    const expected = await once(store, PROMPT);
+    const completion = await once(null, ids(90, 5), { priority: 'completion' });
+    const disk = new SlowDisk();
+    await withEngine({ store: { ...optionsFor(store), files: disk } }, async (engine) => {
+      const chat = run(engine, PROMPT, { maxTokens: 12 });
+      await disk.isReading;
+      const overtaking = await run(engine, ids(90, 5), { maxTokens: 12, priority: 'completion' });
+      assert.deepEqual(overtaking.ids, completion.ids);
+      disk.goOn();
+      const restored = await chat;
+      assert.equal(restored.end.diskTokens, 448);
+      assert.deepEqual(restored.ids, expected.ids);
+    });
+  });
+
+  test('the same prompt waits, and finds it in memory', async () => {
+    const store = fresh('twice');
+    const expected = await once(store, PROMPT);
+    const disk = new SlowDisk();
+    await withEngine({ store: { ...optionsFor(store), files: disk } }, async (engine) => {
+      const first = run(engine, PROMPT, { maxTokens: 12 });
+      await disk.isReading;
+      const second = run(engine, PROMPT, { maxTokens: 12, priority: 'background' });
+      disk.goOn();
+      assert.deepEqual((await first).ids, expected.ids);
+      const { ids: same, end } = await second;
+      assert.deepEqual([same, end.cachedTokens, end.diskTokens], [expected.ids, 499, 0]);
+    });
+  });
+
+  test('a cancel ends it at once, and gives its pages back', async () => {
+    const store = fresh('cancel-restore');
+    await once(store, PROMPT);
+    const disk = new SlowDisk();
+    await withEngine({ store: { ...optionsFor(store), files: disk } }, async (engine) => {
+      const stop = new AbortController();
+      const chat = run(engine, PROMPT, { maxTokens: 12, signal: stop.signal });
+      await disk.isReading;
+      stop.abort();
+      const { end } = await chat;
+      assert.deepEqual([end.reason, end.keptTokens], ['cancelled', 0]);
+      disk.goOn();
+      assert.equal((await run(engine, PROMPT, { maxTokens: 1 })).end.diskTokens, 448);
+    });
+  });
+
+  test('the engine can be closed', async () => {
+    const store = fresh('close-restore');
+    await once(store, PROMPT);
+    const disk = new SlowDisk();
+    const engine = await loadGemmaEngine({
+      modelPath,
+      threads: 1,
+      store: { ...optionsFor(store), files: disk },
+    });
+    const chat = run(engine, PROMPT, { maxTokens: 12 });
+    const failed = assert.rejects(chat, /unloaded/);
+    await disk.isReading;
+    const closed = engine.dispose();
+    disk.goOn();
+    await closed;
+    await failed;
+  });
+});
+
 test('memory that ran short is paged out, not forgotten', async () => {
   const store = fresh('pressure');
   const prompts = Array.from({ length: 5 }, (_, i) => ids(400, 30 + i));
@@ -134,6 +205,42 @@ test('completions leave nothing on disk', async () => {
   await once(store, PROMPT, { priority: 'completion' });
   assert.deepEqual(segments(store, 'global'), []);
 });
+
+/** The real disk, whose blocks come only once it may go on. */
+class SlowDisk implements StoreFiles {
+  readonly #events = new EventEmitter();
+  readonly #gate = eventOf(this.#events, 'go on');
+  readonly isReading = eventOf(this.#events, 'reading');
+  readonly readdir = NODE_FILES.readdir;
+  readonly stat = NODE_FILES.stat;
+  readonly rename = NODE_FILES.rename;
+  readonly unlink = NODE_FILES.unlink;
+  readonly mkdir = NODE_FILES.mkdir;
+  readonly utimes = NODE_FILES.utimes;
+  readonly statfs = NODE_FILES.statfs;
+
+  goOn(): void {
+    this.#events.emit('go on');
+  }
+
+  async open(name: string, flags: string, mode?: number): Promise<StoreFile> {
+    const file = await NODE_FILES.open(name, flags, mode);
+    return {
+      read: async (buffer, offset, length, position) => {
+        // Longer than any header.
+        if (length > SEGMENT_HEADER_BYTES) {
+          this.#events.emit('reading');
+          await this.#gate;
+        }
+        return file.read(buffer, offset, length, position);
+      },
+      write: (...args) => file.write(...args),
+      datasync: () => file.datasync(),
+      sync: () => file.sync(),
+      close: () => file.close(),
+    };
+  }
+}
 
 /** One request of a process of its own. */
 function once(

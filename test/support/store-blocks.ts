@@ -43,10 +43,10 @@ export async function readAll(store: KvStore, blocks: readonly BlockHeader[]): P
   let given = 0;
   for (const block of blocks) {
     for (const kind of KINDS) {
-      const target = Buffer.alloc(PAGE_BYTES[kind]);
-      if (!(await store.read(kind, block, target))) continue;
-      if (!target.equals(payloadOf(kind, block))) throw new Error(`Block ${block.index} came back wrong.`);
-      given++;
+      const check = (payload: Buffer) => {
+        if (!payload.equals(payloadOf(kind, block))) throw new Error(`Block ${block.index} came back wrong.`);
+      };
+      if (await store.read([{ kind, block }], check)) given++;
     }
   }
   return given;

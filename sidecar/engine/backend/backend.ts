@@ -59,7 +59,7 @@ export type KvFormat = 'f16' | 'int8' | 'int4';
 /**
  * Memory for KV pages of one layer class. A page holds K and V of {@link PAGE_POSITIONS} positions for every
  * layer of the class. Memory is reserved at once and taken from the system only as pages are written. The bytes of a page
- * are the same on every instruction set. What touches pages from outside a pass does so between passes.
+ * are the same on every instruction set.
  */
 export interface KvArena {
   readonly [handle]?: 'kvArena';
@@ -67,13 +67,18 @@ export interface KvArena {
   readonly format: KvFormat;
   readonly pages: number;
   readonly pageBytes: number;
-  /** Rounds page `page` of `from`, an F16 arena of the same shape, into page `to` of this int8 or int4 arena. */
+  /**
+   * Rounds page `page` of `from`, an F16 arena of the same shape, into page `to` of this int8 or int4 arena. A pass may run
+   * meanwhile if it writes neither and does not read `to`.
+   */
   compressPage(from: KvArena, page: number, to: number): void;
   /** Copies page `from` to page `to` (both < `pages`), for copy-on-write of a half-filled page. Only between passes. */
   copyPage(from: number, to: number): void;
   /** Bytes of one whole page, the same on every instruction set; `target` has `pageBytes`. Only between passes. */
   readPage(page: number, target: Uint8Array): void;
-  /** The reverse. Any bytes are safe to attend to, if possibly wrong. Only between passes. */
+  /**
+   * The reverse. Any bytes are safe to attend to, if possibly wrong. A pass may run meanwhile if it does not touch this page.
+   */
   writePage(page: number, source: Uint8Array): void;
   dispose(): void;
 }

@@ -43,8 +43,6 @@ class KeptState implements Resumable {
 
 /** Beyond this many states, comparing a prompt with each would begin to cost. */
 const KEPT_LIMIT = 64;
-/** Blocks read from disk at once. */
-const BLOCKS_AT_ONCE = 8;
 /** A store whose blocks turn out damaged is asked this often before the prompt is read instead. */
 const RESTORE_ATTEMPTS = 4;
 
@@ -123,7 +121,7 @@ export class KvCache {
 
   /**
    * As {@link begin}, from memory and disk together, and says where the tokens came from. Ends early, with what memory has,
-   * once `signal` fires.
+   * once `signal` fires. Passes of other sequences may run meanwhile: it fills pages that are nobody else's.
    */
   async resume(
     prompt: Uint32Array,
@@ -213,29 +211,30 @@ export class KvCache {
       runs.global.makeWritable(firstGlobal, blocks, (isNeeded) => this.#take('global', isNeeded));
       runs.cold?.makeWritable(firstCold, firstHot, (isNeeded) => this.#take('cold', isNeeded));
       if (firstCold < firstHot) staging.makeWritable(0, 1, (isNeeded) => this.#take('global', isNeeded));
-      for (let at = 0; at < wanted.length && !signal.aborted; at += BLOCKS_AT_ONCE) {
-        const results = await Promise.all(
-          wanted.slice(at, at + BLOCKS_AT_ONCE).map(async ([kind, index]) => {
-            const inStore = kind === 'cold' ? 'global' : kind;
-            const { arena } = this.#pools[inStore];
-            const buffer = Buffer.allocUnsafe(arena.pageBytes);
-            const parent = index === 0 ? Buffer.from(store.rootKey).toString('hex') : keys[index - 1]!;
-            const block = { index, key: keys[index]!, parent, ids: blockIds(prompt, index) };
-            if (!(await store.read(inStore, block, buffer))) return false;
-            const run = runs[kind]!;
-            const page = run.pages[index - run.first]!;
-            if (kind === 'cold') {
-              arena.writePage(staging.pages[0]!, buffer);
-              this.#pools.cold!.arena.compressPage(arena, staging.pages[0]!, page);
-            } else {
-              arena.writePage(page, buffer);
-            }
-            return true;
-          }),
-        );
-        if (results.includes(false)) return null;
-      }
-      complete = !signal.aborted;
+      complete = await store.read(
+        wanted.map(([kind, index]) => ({
+          kind: kind === 'cold' ? 'global' : kind,
+          block: {
+            index,
+            key: keys[index]!,
+            parent: index === 0 ? Buffer.from(store.rootKey).toString('hex') : keys[index - 1]!,
+            ids: blockIds(prompt, index),
+          },
+        })),
+        (payload, i) => {
+          const [kind, index] = wanted[i]!;
+          const run = runs[kind]!;
+          const page = run.pages[index - run.first]!;
+          if (kind !== 'cold') {
+            this.#pools[kind].arena.writePage(page, payload);
+            return;
+          }
+          const { arena } = this.#pools.global;
+          arena.writePage(staging.pages[0]!, payload);
+          this.#pools.cold!.arena.compressPage(arena, staging.pages[0]!, page);
+        },
+        signal,
+      );
     } catch (error) {
       if (!(error instanceof KvFull)) throw error;
     } finally {

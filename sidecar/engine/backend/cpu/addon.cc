@@ -345,11 +345,13 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
 
   // (engine, arena, page, Uint8Array of one page)
   Napi::Value read_page(const Info& info) {
+    require_idle(host(info));
     const PageBytes page = page_bytes(info);
     std::memcpy(page.outside, page.inside, page.count);
     return info.Env().Undefined();
   }
 
+  // A pass may run that does not touch the page.
   Napi::Value write_page(const Info& info) {
     const PageBytes page = page_bytes(info);
     std::memcpy(page.inside, page.outside, page.count);
@@ -362,9 +364,7 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     size_t count;
   };
   PageBytes page_bytes(const Info& info) {
-    Host& target = host(info);
-    require_idle(target);
-    const gs::KvArenaObject& arena = *target.engine->objects().arenas.get(handle(info[1]));
+    const gs::KvArenaObject& arena = *host(info).engine->objects().arenas.get(handle(info[1]));
     const int64_t page = integer(info[2], 0, arena.pages - 1, "A page");
     auto bytes = typed_array<Napi::Uint8Array>(info[3], napi_uint8_array, "A page's bytes");
     if (bytes.ByteLength() != arena.page_bytes()) {
@@ -374,10 +374,9 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     return {arena.page(page), bytes.Data(), arena.page_bytes()};
   }
 
-  // (engine, F16 arena, page, arena, page)
+  // (engine, F16 arena, page, arena, page). A pass may run that touches neither page.
   Napi::Value compress_page(const Info& info) {
     Host& target = host(info);
-    require_idle(target);
     const auto& arenas = target.engine->objects().arenas;
     const gs::KvArenaObject& from = *arenas.get(handle(info[1]));
     const gs::KvArenaObject& to = *arenas.get(handle(info[3]));

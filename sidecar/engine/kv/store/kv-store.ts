@@ -57,7 +57,16 @@ interface Segment {
   end: number;
 }
 
+export interface WantedBlock {
+  readonly kind: LayerClass;
+  readonly block: BlockHeader;
+}
+
 const SEGMENT_BYTES = 64 * 2 ** 20;
+/** Blocks being read at once: enough to keep four threads and a disk's queue busy while another one is checked. */
+const READS_AT_ONCE = 8;
+/** Waiting for one header at a time would take longer than reading the blocks. */
+const HEADERS_AT_ONCE = 64;
 /** Blocks waiting to be written; more are forgotten. */
 const MOST_WAITING_BYTES = 128 * 2 ** 20;
 const RESERVE_BYTES = 2 ** 30;
@@ -116,25 +125,69 @@ export class KvStore {
     }
   }
 
-  /** Copies the block's bytes into `target` once every check has passed; false is a miss. Never throws. */
-  async read(kind: LayerClass, block: BlockHeader, target: Buffer): Promise<boolean> {
-    const place = this.#index[kind].get(block.key);
-    if (place === undefined) return false;
-    const payloadBytes = this.#identity.pageBytes[kind];
+  /**
+   * Hands over every wanted block, in any order, once all its bytes are checked; `payload` is valid during the call only. Ends
+   * at the first miss, or when `signal` fires, with false. Rejects only with what `use` throws.
+   */
+  async read(
+    wanted: readonly WantedBlock[],
+    use: (payload: Buffer, index: number) => void,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    const handles = new Map<string, Promise<StoreFile>>();
+    const open = (file: string) => {
+      const known = handles.get(file);
+      if (known) return known;
+      const opening = this.#files.open(path.join(this.#folder, file), 'r');
+      handles.set(file, opening);
+      return opening;
+    };
+    let next = 0;
+    let complete = true;
+    const reader = async () => {
+      // One buffer for all blocks: fresh memory costs more than reading into it.
+      let buffer = Buffer.alloc(0);
+      while (next < wanted.length && complete && !signal?.aborted) {
+        const index = next++;
+        const { kind, block } = wanted[index]!;
+        const bytes = RECORD_HEADER_BYTES + this.#identity.pageBytes[kind];
+        if (buffer.length < bytes) buffer = Buffer.allocUnsafeSlow(bytes);
+        const payload = await this.#readBlock(kind, block, buffer.subarray(0, bytes), open);
+        if (payload === null) complete = false;
+        else if (complete && !signal?.aborted) use(payload, index);
+      }
+    };
     try {
-      const record = await this.#readAt(place, RECORD_HEADER_BYTES + payloadBytes);
-      const payload = checkedPayload(record, block, payloadBytes);
+      const results = await Promise.allSettled(Array.from({ length: READS_AT_ONCE }, reader));
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
+    } finally {
+      for (const handle of handles.values()) await handle.then((file) => file.close()).catch(() => {});
+    }
+    return complete && !signal?.aborted;
+  }
+
+  /** The block's payload within `record`, or null for a miss, which is forgotten. */
+  async #readBlock(
+    kind: LayerClass,
+    block: BlockHeader,
+    record: Buffer,
+    open: (file: string) => Promise<StoreFile>,
+  ): Promise<Buffer | null> {
+    const place = this.#index[kind].get(block.key);
+    if (place === undefined) return null;
+    try {
+      const read = await readInto(await open(place.file), place.offset, record);
+      const payload = checkedPayload(record.subarray(0, read), block, this.#identity.pageBytes[kind]);
       if (payload !== null) {
-        payload.copy(target);
         this.#touched.add(place.file);
-        return true;
+        return payload;
       }
       await this.#strike(place);
     } catch {
       // Gone or unreadable: as if it had never been there.
     }
     this.#index[kind].delete(block.key);
-    return false;
+    return null;
   }
 
   /**
@@ -224,12 +277,17 @@ export class KvStore {
       }
       const payloadBytes = this.#identity.pageBytes[known.kind];
       const stride = recordStride(payloadBytes);
-      for (; known.end + stride <= size; known.end += stride) {
-        const header = decodeBlockHeader(
-          await readFully(handle, known.end, RECORD_HEADER_BYTES),
-          payloadBytes,
+      while (known.end + stride <= size) {
+        const records = Math.min(HEADERS_AT_ONCE, Math.floor((size - known.end) / stride));
+        const offsets = Array.from({ length: records }, (_, i) => known!.end + i * stride);
+        const headers = await Promise.all(
+          offsets.map((offset) => readFully(handle, offset, RECORD_HEADER_BYTES)),
         );
-        if (header !== null) this.#remember(known.kind, header, { file: name, offset: known.end });
+        for (const [i, bytes] of headers.entries()) {
+          const header = decodeBlockHeader(bytes, payloadBytes);
+          if (header !== null) this.#remember(known.kind, header, { file: name, offset: offsets[i]! });
+        }
+        known.end += records * stride;
       }
     } finally {
       await handle.close();
@@ -378,13 +436,18 @@ class DiskFull extends Error {
 
 async function readFully(handle: StoreFile, offset: number, bytes: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(bytes);
+  return buffer.subarray(0, await readInto(handle, offset, buffer));
+}
+
+/** Fills `buffer`, or what of it the file has; returns the bytes read. */
+async function readInto(handle: StoreFile, offset: number, buffer: Buffer): Promise<number> {
   let done = 0;
-  while (done < bytes) {
-    const { bytesRead } = await handle.read(buffer, done, bytes - done, offset + done);
-    if (bytesRead === 0) return buffer.subarray(0, done);
+  while (done < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, done, buffer.length - done, offset + done);
+    if (bytesRead === 0) break;
     done += bytesRead;
   }
-  return buffer;
+  return done;
 }
 
 async function writeFully(handle: StoreFile, bytes: Buffer, offset: number): Promise<void> {
