@@ -17,7 +17,7 @@ import { webviewPage } from './chat-page.ts';
 import { ChatSession } from './chat-session.ts';
 import type { SidecarClient } from './client.ts';
 import { readSettings } from './config.ts';
-import { ContextChoiceStore } from './context-choice.ts';
+import type { ContextChoiceStore } from './context-choice.ts';
 import { activateContextPanel } from './context-panel.ts';
 import { insertAtCursor, openLink, openWorkspaceFile, selectedText } from './editor-actions.ts';
 import { isImageUnknown, modelFailure, overLongOf, pictureFailure, requestFailure } from './failure.ts';
@@ -34,11 +34,12 @@ const { t } = vscode.l10n;
 export function activateChatView(
   context: vscode.ExtensionContext,
   client: SidecarClient,
+  choice: ContextChoiceStore,
   log: vscode.LogOutputChannel,
 ): void {
-  const view = new ChatView(context, client, log);
+  const view = new ChatView(context, client, choice, log);
   activatePictureCommands(context, view);
-  activateContextPanel(context, client, view.choice);
+  activateContextPanel(context, client, choice);
   context.subscriptions.push(
     vscode.window.registerWebviewViewProvider(VIEW_ID, view),
     vscode.workspace.onDidChangeWorkspaceFolders(() => view.workspaceChanged()),
@@ -56,7 +57,7 @@ export function activateChatView(
 class ChatView implements vscode.WebviewViewProvider, PictureChat {
   readonly session: ChatSession;
   readonly #assets: vscode.Uri;
-  readonly choice: ContextChoiceStore;
+  readonly #choice: ContextChoiceStore;
   readonly #client: SidecarClient;
   readonly #terminal = new TerminalOutput();
   readonly #pictures: AttachedPictures;
@@ -67,16 +68,21 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
   #awaitingPage: (() => void)[] | null = [];
   #focusWhenReady = false;
 
-  constructor(context: vscode.ExtensionContext, client: SidecarClient, log: vscode.LogOutputChannel) {
+  constructor(
+    context: vscode.ExtensionContext,
+    client: SidecarClient,
+    choice: ContextChoiceStore,
+    log: vscode.LogOutputChannel,
+  ) {
     this.#client = client;
-    this.choice = new ContextChoiceStore(context.workspaceState);
+    this.#choice = choice;
     this.#assets = vscode.Uri.joinPath(context.extensionUri, 'dist', 'webview');
     this.session = new ChatSession({
       chat: (params, signal) => client.chat(params, signal),
       images: (pictures, options) => this.#pictures.toWire(pictures, options),
       isImageUnknown,
       preview: (params, signal) => client.preview(params, signal),
-      choice: () => this.choice.current,
+      choice: () => this.#choice.current,
       overLongOf,
       describeFailure: (error) => requestFailure(error, readSettings().modelPath !== undefined, t),
       saved: context.workspaceState.get<SavedChat>(SAVED_CHAT, { messages: [], promptUse: null }),
@@ -277,7 +283,7 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
 
   async #drop(kind: 'turns' | 'attachment' | 'pin', name: string): Promise<void> {
     if (kind === 'turns') return this.session.dispatch({ type: 'turns-dropped', turns: Number(name) || 0 });
-    if (kind === 'pin') return this.choice.set(name, null);
+    if (kind === 'pin') return this.#choice.set(name, null);
     for (const attachment of this.session.state.attachments)
       if (attachment.path === name || placeOf(attachment) === name)
         this.session.dispatch({ type: 'detached', place: placeOf(attachment) });

@@ -17,6 +17,7 @@ export interface Settings {
     readonly maxDays?: number;
   };
   readonly kvFormat?: 'f16' | 'int8' | 'int4';
+  readonly readAhead: boolean;
 }
 
 /**
@@ -32,6 +33,7 @@ export function readSettings(): Settings {
   const maxDays = userValue<number>('cache.maxDays');
   const kvFormat = (['f16', 'int8', 'int4'] as const).find((f) => f === userValue<string>('kvCacheType'));
   return {
+    readAhead: userValue<boolean>('readAhead') ?? true,
     cache: {
       enabled: userValue<boolean>('cache.enabled') ?? true,
       ...(isPositiveInteger(maxGigabytes) ? { maxGigabytes } : {}),
@@ -71,7 +73,7 @@ export function affectsModel(change: vscode.ConfigurationChangeEvent): boolean {
 
 /** Settings that a running sidecar cannot take over. */
 export function needsRestart(change: vscode.ConfigurationChangeEvent): boolean {
-  return ['imageTowerPath', 'contextLength', 'threads', 'kvCacheType', 'cache'].some((name) =>
+  return ['imageTowerPath', 'contextLength', 'threads', 'kvCacheType', 'cache', 'readAhead'].some((name) =>
     change.affectsConfiguration(`${SECTION}.${name}`),
   );
 }

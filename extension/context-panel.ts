@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
+import type { Status } from '../sidecar/protocol/methods.ts';
 import type { ContextHostMessage } from '../webview/context-messages.ts';
 import { webviewPage } from './chat-page.ts';
 import type { SidecarClient } from './client.ts';
@@ -64,6 +65,8 @@ class ContextPanel {
   readonly #choice: ContextChoiceStore;
   readonly #subscriptions: vscode.Disposable[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What of the status the report depends on, as it was last. */
+  #shown = '';
   /** The newest request; the answer to an older one is dropped. */
   #asked = 0;
 
@@ -94,7 +97,7 @@ class ContextPanel {
     });
     const soon = () => this.#refreshSoon();
     this.#subscriptions.push(
-      client.onStatusChanged(soon),
+      client.onStatusChanged((status) => this.#statusChanged(status)),
       choice.onChanged(() => void this.#refresh()),
       vscode.workspace.onDidSaveTextDocument(soon),
       this.#panel.onDidChangeViewState(soon),
@@ -116,6 +119,19 @@ class ContextPanel {
   #refreshSoon(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#refresh(), REFRESH_DELAY_MS);
+  }
+
+  /** The progress of reading is shown at once; what it comes to, when it has ended. */
+  #statusChanged({ state, readingAhead }: Status): void {
+    const shown = `${state} ${readingAhead !== undefined}`;
+    if (readingAhead !== undefined) {
+      void this.#panel.webview.postMessage({
+        type: 'reading-ahead',
+        progress: readingAhead,
+      } satisfies ContextHostMessage);
+    }
+    if (shown !== this.#shown) this.#refreshSoon();
+    this.#shown = shown;
   }
 
   async #refresh(): Promise<void> {

@@ -5,6 +5,7 @@ import { activateCacheCommand } from './cache-command.ts';
 import { activateChatView } from './chat-view.ts';
 import { SidecarClient } from './client.ts';
 import { needsRestart, readSettings } from './config.ts';
+import { ContextChoiceStore } from './context-choice.ts';
 import { inlineCompletionMiddleware } from './inline-completion.ts';
 import { activateModelCommands } from './model-commands.ts';
 import type { SidecarCommand } from './sidecar-process.ts';
@@ -12,6 +13,7 @@ import { activateStatusBar } from './status-bar.ts';
 
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Gemma Sidecar', { log: true });
+  const choice = new ContextChoiceStore(context.workspaceState);
   const client = new SidecarClient({
     command: sidecarCommand(context),
     endWhenHung: process.env['GEMMA_SIDECAR_INSPECT'] === undefined,
@@ -22,6 +24,7 @@ export function activate(context: vscode.ExtensionContext): void {
       workspaceTrusted: vscode.workspace.isTrusted,
       // Whether to ask is decided here, for each document, so that a change needs no restart.
       completionEnabled: true,
+      choice: choice.current,
     }),
   });
   const restart = () => client.restart();
@@ -34,7 +37,7 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.workspace.onDidGrantWorkspaceTrust(restart),
     vscode.workspace.onDidChangeConfiguration((change) => (needsRestart(change) ? restart() : undefined)),
   );
-  activateChatView(context, client, log);
+  activateChatView(context, client, choice, log);
   activateStatusBar(context, client);
   activateModelCommands(context, client);
   activateCacheCommand(context, client);

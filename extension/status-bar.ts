@@ -68,7 +68,9 @@ function appearance(sidecar: Sidecar, status: Status | null): Appearance {
     case 'loading':
       return calm('loading~spin', name, t('Loading, {0} %', Math.round((status.progress ?? 0) * 100)));
     case 'ready':
-      return calm('sparkle', name, t('Ready'));
+      return status.readingAhead === undefined
+        ? calm('sparkle', name, t('Ready'))
+        : calm('book', name, readingAhead(status.readingAhead));
     case 'busy':
       return calm('sync~spin', name, t('Working'));
     case 'failed':
@@ -77,6 +79,10 @@ function appearance(sidecar: Sidecar, status: Status | null): Appearance {
     default:
       return status.state satisfies never;
   }
+}
+
+function readingAhead({ done, total }: NonNullable<Status['readingAhead']>): string {
+  return t('Ready; reading ahead: {0} of {1} tokens', done.toLocaleString(), total.toLocaleString());
 }
 
 function tooltip(detail: string, status: Status | null): vscode.MarkdownString {

@@ -1,6 +1,6 @@
 /** Every message between the context panel and the extension host. */
 
-import type { ContextChoice, ContextReport } from '../sidecar/protocol/context-types.ts';
+import type { ContextChoice, ContextReport, ReadingAhead } from '../sidecar/protocol/context-types.ts';
 
 export type ContextPageMessage =
   | { readonly type: 'ready' }
@@ -14,5 +14,7 @@ export type ContextPageMessage =
 
 export type ContextHostMessage =
   | { readonly type: 'report'; readonly report: ContextReport; readonly choice: ContextChoice }
+  /** How far the reading in the background is; the report that follows its end says what is cached then. */
+  | { readonly type: 'reading-ahead'; readonly progress: ReadingAhead }
   /** Why there is no report, in a sentence. */
   | { readonly type: 'problem'; readonly message: string };

@@ -114,6 +114,10 @@ export class GemmaContext extends LitElement {
       return;
     }
     this.problem = '';
+    if (message.type === 'reading-ahead') {
+      if (this.report) this.report = { ...this.report, readingAhead: message.progress };
+      return;
+    }
     this.report = message.report;
     this.choice = message.choice;
     const { selected } = this;
@@ -122,13 +126,14 @@ export class GemmaContext extends LitElement {
 
   #report(report: ContextReport): TemplateResult {
     const shown = folderAt(report.root, this.folder);
+    const { readingAhead } = report;
     return html`
       ${windowBar(report)}
       ${this.#trail(report.root)}
       ${this.asTable ? this.#table(shown) : this.#map(shown)}
       ${this.#details()}
       <section class="columns">${memorySection(report)} ${diskSection(report)} ${journalSection(report)}</section>
-      ${report.readingInBackground ? html`<p class="quiet" role="status">The rest is being read in the background.</p>` : nothing}
+      ${readingAhead === undefined ? nothing : html`<p class="quiet" role="status" data-testid="reading-ahead">Reading ahead: ${count(readingAhead.done)} of ${counted(readingAhead.total, 'token')}</p>`}
       ${report.notes.map((note) => html`<p class="quiet">${note}</p>`)}
     `;
   }

@@ -26,6 +26,8 @@ export interface Packed {
   readonly tokens: number;
   /** All that belongs is in `files`. */
   readonly whole: boolean;
+  /** The head is that of `previous`, or the one kept from before a restart. */
+  readonly continued: boolean;
   /** Names the state of the workspace this was made from. */
   readonly fingerprint: string;
   readonly head: Head;
@@ -92,7 +94,7 @@ export class RepositoryContext {
       request.previous === null ? await this.heads?.load(this.roots, request.tokenizer.size) : null;
     const previous = stored ? restored(stored, request.tokenizer) : request.previous;
     const packed = await this.packAfter({ ...request, previous });
-    if (this.heads && packed.head.files !== previous?.head.files) {
+    if (this.heads && !packed.continued) {
       await this.heads.save(this.roots, request.tokenizer.size, storedHead(packed));
     }
     return packed;
@@ -216,6 +218,7 @@ function restored(stored: StoredHead, tokenizer: Tokenizer): Packed {
     leftOut: [],
     tokens,
     whole,
+    continued: true,
     fingerprint: '',
     head: { files, tokens, base, spent, choice },
     journal: [],
@@ -227,7 +230,7 @@ function laidOut(files: readonly PackedFile[], ordered: readonly SourceFile[], c
   const shown = new Set(files.map(({ path }) => path));
   const base = new Map(ordered.filter(({ path }) => shown.has(path)).map((file) => [file.path, file]));
   const tokens = files.reduce((sum, file) => sum + file.tokens, 0);
-  return { files, tokens, head: { files, tokens, base, spent: 0, choice }, journal: [] };
+  return { files, tokens, head: { files, tokens, base, spent: 0, choice }, journal: [], continued: false };
 }
 
 /** The same head with what changed since; null where it is time to lay out another. */
@@ -255,6 +258,7 @@ function withJournal(
     tokens: head.tokens + journalTokens,
     head: { ...head, spent },
     journal,
+    continued: true,
   };
 }
 

@@ -98,6 +98,12 @@ export interface ContextChange {
   readonly tokens: number;
 }
 
+/** Tokens read in the background, of those that the next question will begin with. */
+export interface ReadingAhead {
+  readonly done: number;
+  readonly total: number;
+}
+
 export interface ContextReport {
   readonly contextLength: number;
   /** Tokens set aside for the answer, and those of rules and repository as the next question would send them. */
@@ -115,8 +121,8 @@ export interface ContextReport {
   };
   /** KV kept on disk for all models and repositories, and its limit; absent where there is no store. */
   readonly disk?: { readonly bytes: number; readonly limit: number };
-  /** True while the rest is being read in the background. */
-  readonly readingInBackground: boolean;
+  /** Present while the rest is read in the background. */
+  readonly readingAhead?: ReadingAhead;
   readonly notes: readonly string[];
 }
 

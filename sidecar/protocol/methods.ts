@@ -17,6 +17,7 @@ import type {
   LeftOutReason,
   Mention,
   MentionsParams,
+  ReadingAhead,
 } from './context-types.ts';
 
 export interface RequestMethod<_Params, _Result> {
@@ -44,6 +45,10 @@ export interface InitializationOptions {
   /** False in Restricted Mode: the workspace is then not read. */
   readonly workspaceTrusted: boolean;
   readonly completionEnabled: boolean;
+  /** Read in the background what the next question will begin with; absent: yes. */
+  readonly readAhead?: boolean;
+  /** What was pinned and dropped before, so that what is read ahead is what will be asked about. */
+  readonly choice?: ContextChoice;
   /** KV on disk, so that a prompt is read once; absent: on, in the system's cache folder, with the default limits. */
   readonly cache?: {
     readonly enabled?: boolean;
@@ -294,6 +299,8 @@ export interface Status {
   readonly decodeTokensPerSecond?: number;
   readonly weightsBytes?: number;
   readonly kvBytes?: number;
+  /** Present while the repository, or what changed in it, is read in the background. */
+  readonly readingAhead?: ReadingAhead;
   /** Present while a model is loaded. */
   readonly images?: ImageSupport;
   /** A sentence for a person: what is wrong and what to do. Present when state is failed or no-model. */

@@ -1,5 +1,6 @@
 /** gemma/chat: a question in, progress and text out as notifications, the account of it as the result. */
 import type { CancellationToken, InitializeParams } from 'vscode-languageserver/node';
+import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import { HeadStore } from '../context/head-store.ts';
 import { PathSearch } from '../context/mentions.ts';
 import { RepositoryContext, type UnsavedText } from '../context/pack.ts';
@@ -16,6 +17,7 @@ import {
   PreviewRequest,
 } from '../protocol/methods.ts';
 import { ChatSession, type ChatSink } from '../session/chat-session.ts';
+import type { AheadRequest } from '../session/read-ahead.ts';
 import type { CacheFeature } from './cache-feature.ts';
 import { chatFromWire, chatProgressToWire, chatResultToWire, choiceFromWire, record } from './chat-wire.ts';
 import {
@@ -40,6 +42,8 @@ export class ChatFeature implements Feature {
   private readonly cache: Pick<CacheFeature, 'report'>;
   private readonly session: ChatSession;
   private heads: HeadStore | null;
+  /** As the client last said it. */
+  private choice: Choice = NO_CHOICE;
   private repository: { readonly key: string; readonly context: RepositoryContext } | null = null;
 
   /** For completion of mentions; listed anew after a while. */
@@ -59,6 +63,9 @@ export class ChatFeature implements Feature {
   initialize(params: InitializeParams) {
     // Whoever wants no KV on disk wants no source text there either.
     if (cacheFromWire(params.initializationOptions) === null) this.heads = null;
+    const options: unknown = params.initializationOptions;
+    if (typeof options === 'object' && options !== null && 'choice' in options)
+      this.choice = choiceFromWire(options.choice);
     const { connection } = this.context;
     connection.onRequest(ChatRequest.method, (params: unknown, token: CancellationToken) =>
       this.chat(params, token),
@@ -75,11 +82,19 @@ export class ChatFeature implements Feature {
     return {};
   }
 
+  /** What the next question will begin with, as background work. */
+  async readAhead(request: AheadRequest): Promise<void> {
+    const repository = this.context.workspace.trusted ? this.repositoryContext() : null;
+    if (repository === null) return;
+    await this.session.readAhead({ repository, unsaved: this.unsaved(), choice: this.choice }, request);
+  }
+
   private async chat(params: unknown, token: CancellationToken): Promise<ChatResult> {
     const abort = new AbortController();
     const cancellation = token.onCancellationRequested(() => abort.abort());
     try {
       const call = chatFromWire(params);
+      this.chosen(call.choice);
       const { workspace } = this.context;
       const repository = call.useRepository && workspace.trusted ? this.repositoryContext() : null;
       const answer = await this.session.ask(
@@ -131,6 +146,7 @@ export class ChatFeature implements Feature {
   /** As the next question would find it: a question of one mark stands for it. */
   private async report(params: unknown, signal: AbortSignal): Promise<ContextReport> {
     const choice = choiceFromWire(record(params ?? {}, 'params')['choice']);
+    this.chosen(choice);
     const repository = this.context.workspace.trusted ? this.repositoryContext() : null;
     const question = {
       turns: [{ role: 'user' as const, text: '?' }],
@@ -139,7 +155,8 @@ export class ChatFeature implements Feature {
       choice,
     };
     const preview = await this.session.preview(question, signal);
-    return contextToWire(preview, choice, await this.cache.report());
+    const cache = await this.cache.report();
+    return contextToWire(preview, { choice, cache, readingAhead: this.context.readAhead.progress });
   }
 
   private async mentions(params: unknown, signal: AbortSignal): Promise<readonly Mention[]> {
@@ -151,6 +168,12 @@ export class ChatFeature implements Feature {
       this.paths = { repository, search: new PathSearch(await repository.list(signal)), time: now };
     }
     return mentionsToWire(query, this.paths.search, limit);
+  }
+
+  private chosen(choice: Choice): void {
+    const same = JSON.stringify(choice) === JSON.stringify(this.choice);
+    this.choice = choice;
+    if (!same) this.context.readAhead.touch();
   }
 
   private sink(requestId: string): ChatSink {

@@ -7,6 +7,7 @@ import type { ContextReport, CostPreview, Mention } from '../protocol/context-ty
 import type { CacheReport } from '../protocol/methods.ts';
 import type { Preview } from '../session/chat-session.ts';
 import { contextTree } from '../session/context-tree.ts';
+import type { AheadProgress } from '../session/read-ahead.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
 
 export function previewToWire(preview: Preview): CostPreview {
@@ -42,8 +43,15 @@ export function overLongToWire({ needed, available, offers }: ContextFullError, 
 
 export function contextToWire(
   preview: Preview,
-  choice: Choice,
-  cache: Pick<CacheReport, 'bytes' | 'limitBytes'>,
+  {
+    choice,
+    cache,
+    readingAhead,
+  }: {
+    readonly choice: Choice;
+    readonly cache: Pick<CacheReport, 'bytes' | 'limitBytes'>;
+    readonly readingAhead: AheadProgress | null;
+  },
 ): ContextReport {
   const { packed, tokenUse, memory, repositoryEnd } = preview;
   const files = packed?.files ?? [];
@@ -67,7 +75,7 @@ export function contextToWire(
     journal: (packed?.journal ?? []).map(({ path, change, tokens }) => ({ path, change, tokens })),
     kv: { used: [{ kind: 'f16', bytes: memory.kvUsed }], reserved: memory.kvReserved },
     ...(cache.limitBytes > 0 && { disk: { bytes: cache.bytes, limit: cache.limitBytes } }),
-    readingInBackground: false,
+    ...(readingAhead && { readingAhead }),
     notes: preview.notes,
   };
 }

@@ -8,19 +8,37 @@ export class Documents implements Feature {
   private readonly open = new TextDocuments(TextDocument);
   /** Documents whose text differs from the file since they were opened or saved. */
   private readonly dirty = new Set<string>();
+  private readonly editListeners: (() => void)[] = [];
+  private readonly saveListeners: (() => void)[] = [];
 
   constructor(connection: Connection) {
     this.open.listen(connection);
     const versions = new Map<string, number>();
     this.open.onDidOpen(({ document }) => versions.set(document.uri, document.version));
     this.open.onDidChangeContent(({ document }) => {
-      if (versions.get(document.uri) !== document.version) this.dirty.add(document.uri);
+      if (versions.get(document.uri) === document.version) return;
+      this.dirty.add(document.uri);
+      for (const listener of this.editListeners) listener();
     });
-    this.open.onDidSave(({ document }) => this.dirty.delete(document.uri));
+    this.open.onDidSave(({ document }) => this.clean(document.uri));
     this.open.onDidClose(({ document }) => {
-      this.dirty.delete(document.uri);
       versions.delete(document.uri);
+      this.clean(document.uri);
     });
+  }
+
+  /** Called after every change of an open document's text. */
+  onEdit(listener: () => void): void {
+    this.editListeners.push(listener);
+  }
+
+  onSaveOrClose(listener: () => void): void {
+    this.saveListeners.push(listener);
+  }
+
+  private clean(uri: string): void {
+    this.dirty.delete(uri);
+    for (const listener of this.saveListeners) listener();
   }
 
   initialize(): ServerCapabilities {

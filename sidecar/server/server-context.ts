@@ -1,6 +1,7 @@
 /** What the features of one connection share. */
 import type { Connection } from 'vscode-languageserver/node';
 import type { ModelHost } from '../session/model-host.ts';
+import type { ReadAhead } from '../session/read-ahead.ts';
 import type { Documents } from './documents.ts';
 import type { Workspace } from './workspace.ts';
 
@@ -9,4 +10,5 @@ export interface ServerContext {
   readonly host: ModelHost;
   readonly documents: Documents;
   readonly workspace: Workspace;
+  readonly readAhead: ReadAhead;
 }

@@ -9,12 +9,14 @@ import {
 } from 'vscode-languageserver/node';
 import { createCodec } from '../protocol/codec.ts';
 import { type LoadEngine, ModelHost, type ModelSettings } from '../session/model-host.ts';
+import { ReadAhead } from '../session/read-ahead.ts';
 import { CacheFeature } from './cache-feature.ts';
 import { ChatFeature } from './chat-feature.ts';
 import { CompletionFeature } from './completion-feature.ts';
 import { Documents } from './documents.ts';
 import type { Feature } from './feature.ts';
 import { ImageFeature } from './image-feature.ts';
+import { ReadAheadFeature } from './read-ahead-feature.ts';
 import type { ServerContext } from './server-context.ts';
 import { StatusFeature } from './status-feature.ts';
 import { Workspace } from './workspace.ts';
@@ -36,19 +38,28 @@ export interface ServerOptions {
 export function runServer(options: ServerOptions): Promise<number> {
   const { reader, writer } = createCodec(options.input, options.output, { peerReadsPacked: false });
   const connection = createConnection(ProposedFeatures.all, reader, writer);
+  const host = new ModelHost(options.loadEngine);
+  const readAhead = new ReadAhead(
+    host,
+    (request) => chat.readAhead(request),
+    (error) => connection.console.warn(`Reading ahead failed: ${String(error)}`),
+  );
   const context: ServerContext = {
     connection,
-    host: new ModelHost(options.loadEngine),
+    host,
     documents: new Documents(connection),
     workspace: new Workspace(connection),
+    readAhead,
   };
   const cache = new CacheFeature(context, options.cacheFolder);
+  const chat = new ChatFeature(context, cache, options.cacheFolder);
   const features: readonly Feature[] = [
     context.documents,
     context.workspace,
     cache,
     new StatusFeature(context, options.defaults, options.cacheFolder),
-    new ChatFeature(context, cache, options.cacheFolder),
+    chat,
+    new ReadAheadFeature(context),
     new CompletionFeature(context),
     new ImageFeature(context),
   ];

@@ -68,6 +68,7 @@ export class StatusFeature implements Feature {
 
   initialized(): void {
     this.context.host.onChange(() => this.schedule());
+    this.context.readAhead.onChange(() => this.schedule());
     this.load(this.settings.modelPath ?? null);
   }
 
@@ -80,7 +81,8 @@ export class StatusFeature implements Feature {
   }
 
   private status(): Status {
-    return statusToWire(this.context.host, builtInModelPath());
+    const { host, readAhead } = this.context;
+    return statusToWire(host, builtInModelPath(), readAhead.progress);
   }
 
   private async models(): Promise<ModelInfo[]> {

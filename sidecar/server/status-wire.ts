@@ -2,6 +2,7 @@
 import type { Status } from '../protocol/methods.ts';
 import type { KvStoreSettings } from '../session/kv-store-options.ts';
 import type { ModelHost, ModelSettings } from '../session/model-host.ts';
+import type { AheadProgress } from '../session/read-ahead.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
 import { ImagesUnavailableError, InvalidParamsError } from './errors.ts';
 
@@ -43,7 +44,11 @@ export function modelPathFromWire(params: unknown): string | null {
   return path === null ? null : string(path, 'path', MAX_PATH);
 }
 
-export function statusToWire(host: ModelHost, builtIn: string | null): Status {
+export function statusToWire(
+  host: ModelHost,
+  builtIn: string | null,
+  readingAhead: AheadProgress | null = null,
+): Status {
   const { state } = host;
   switch (state.kind) {
     case 'none':
@@ -65,6 +70,7 @@ export function statusToWire(host: ModelHost, builtIn: string | null): Status {
         weightsBytes: memory.weights,
         kvBytes: memory.kvReserved,
         ...host.speed,
+        ...(readingAhead && { readingAhead }),
       };
     }
     default:

@@ -15,6 +15,7 @@ export class Workspace implements Feature {
   private folders: readonly Folder[] = [];
   private watchesFolders = false;
   private trust = true;
+  private readonly listeners: (() => void)[] = [];
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -41,7 +42,13 @@ export class Workspace implements Feature {
     this.connection.workspace.onDidChangeWorkspaceFolders(({ added, removed }) => {
       const gone = new Set(removed.map((f) => f.uri));
       this.folders = [...this.folders.filter((f) => !gone.has(f.uri)), ...added];
+      for (const listener of this.listeners) listener();
     });
+  }
+
+  /** Called after folders were added or removed. */
+  onChange(listener: () => void): void {
+    this.listeners.push(listener);
   }
 
   /** Local folders; several get their names as labels, made unique where two are alike. */

@@ -8,6 +8,7 @@ import { type Citation, findCitations } from '../prompt/citations.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { ModelHost } from './model-host.ts';
 import { type ChatQuestion, type Plan, Planner, type TokenUse } from './prompt-plan.ts';
+import type { AheadRequest } from './read-ahead.ts';
 import { TimeLeft } from './time-left.ts';
 
 export type ChatPhase = 'waiting' | 'loading' | 'gathering' | 'reading' | 'answering';
@@ -83,6 +84,8 @@ export interface Preview {
 export class ChatSession {
   private readonly host: ModelHost;
   private readonly planner = new Planner();
+  /** The conversation that was last answered. */
+  private latest: Pick<ChatQuestion, 'repository' | 'turns'> | null = null;
   /** Made anew when another model is loaded. */
   private chat: { readonly engine: Engine; readonly gemma: GemmaChat } | null = null;
 
@@ -131,6 +134,56 @@ export class ChatSession {
     };
   }
 
+  /**
+   * Reads what the next question about a repository will begin with, in a new conversation and in the one that was last answered,
+   * as background work. `question` has no turns of its own. When the signal fires it ends, and what was read is kept.
+   */
+  async readAhead(
+    question: Omit<ChatQuestion, 'turns'>,
+    { engine, signal, onProgress }: AheadRequest,
+  ): Promise<void> {
+    const chat = this.chatFor(engine);
+    const latest = this.latest?.repository === question.repository ? this.latest.turns : [];
+    for (const before of latest.length > 0 ? [latest, []] : [[]]) {
+      const asked = { ...question, turns: [...before, { role: 'user' as const, text: '' }] };
+      const plan = await this.planner.plan(asked, { engine, chat, signal, onProgress: () => {} });
+      if (!plan.lasting) return;
+      this.planner.keep(asked, engine, plan);
+      const { ids, questionStart, repositoryEnd } = chat.prompt(plan.turns, plan.files);
+      await this.readPrompt(engine, ids.subarray(0, questionStart), [repositoryEnd], signal, onProgress);
+    }
+  }
+
+  private async readPrompt(
+    engine: Engine,
+    prompt: Uint32Array,
+    keepAt: readonly number[],
+    signal: AbortSignal,
+    onProgress: AheadRequest['onProgress'],
+  ): Promise<void> {
+    const { memory } = await engine.lookUp(prompt);
+    // The last token's logits are nobody's business here.
+    if (signal.aborted || memory >= prompt.length - 1) return;
+    const events = engine.generate(prompt, {
+      maxTokens: 1,
+      sampling: { temperature: 0 },
+      priority: 'background',
+      keepAt: [...keepAt, prompt.length],
+      signal,
+    });
+    for await (const event of events) {
+      if (event.kind === 'prefill') onProgress({ done: event.done, total: event.total });
+      if (event.kind === 'end' && event.reason !== 'cancelled') {
+        this.host.measure({
+          prefilled: event.promptTokens - event.cachedTokens,
+          prefillMs: event.prefillMs,
+          generated: 0,
+          decodeMs: 0,
+        });
+      }
+    }
+  }
+
   private async answer(
     engine: Engine,
     question: ChatQuestion,
@@ -141,6 +194,7 @@ export class ChatSession {
     const onProgress = (done: number, total: number) => sink.progress({ phase: 'gathering', done, total });
     const plan = await this.planner.plan(question, { engine, chat, signal, onProgress });
     this.planner.keep(question, engine, plan);
+    this.latest = null;
     sink.progress({
       phase: 'reading',
       done: 0,
@@ -155,6 +209,8 @@ export class ChatSession {
       generated: end.generatedTokens,
       decodeMs: end.decodeMs,
     });
+    const model = { role: 'model' as const, text: end.text };
+    this.latest = { repository: question.repository, turns: [...question.turns, model] };
     return answerOf(end, plan, this.host.takeNotices());
   }
 

@@ -65,6 +65,8 @@ export class ModelHost {
   } | null = null;
   private measured: MeasuredSpeed = {};
   private running = 0;
+  /** What runs aside: nobody waits for it. */
+  private aside = 0;
   /** Fires for everything that uses the model when that model is about to go. */
   private going = new AbortController();
   private whenIdle: (() => void)[] = [];
@@ -150,21 +152,25 @@ export class ModelHost {
 
   /**
    * Waits for the model, and marks it busy while `work` runs. The signal it is given fires with `signal`, and when another
-   * model is chosen: a model is disposed of only once nothing uses it.
+   * model is chosen: a model is disposed of only once nothing uses it. Work 'aside' does not make it busy.
    */
-  async use<T>(signal: AbortSignal, work: (engine: Engine, signal: AbortSignal) => Promise<T>): Promise<T> {
+  async use<T>(
+    signal: AbortSignal,
+    work: (engine: Engine, signal: AbortSignal) => Promise<T>,
+    how: 'waited-for' | 'aside' = 'waited-for',
+  ): Promise<T> {
     const engine = await unlessAborted(this.engine(), signal);
     const either = AbortSignal.any([signal, this.going.signal]);
-    this.running++;
-    if (this.running === 1) this.changed();
+    const aside = how === 'aside';
+    if (aside) this.aside++;
+    else if (++this.running === 1) this.changed();
     try {
       return await work(engine, either);
     } finally {
-      this.running--;
-      if (this.running === 0) {
-        for (const resolve of this.whenIdle.splice(0)) resolve();
-        this.changed();
-      }
+      if (aside) this.aside--;
+      else this.running--;
+      if (this.running + this.aside === 0) for (const resolve of this.whenIdle.splice(0)) resolve();
+      if (!aside && this.running === 0) this.changed();
     }
   }
 
@@ -189,7 +195,7 @@ export class ModelHost {
     const { engine } = this.current;
     this.going.abort();
     this.going = new AbortController();
-    if (this.running > 0) await new Promise<void>((resolve) => this.whenIdle.push(resolve));
+    if (this.running + this.aside > 0) await new Promise<void>((resolve) => this.whenIdle.push(resolve));
     await engine.dispose();
   }
 

@@ -39,6 +39,8 @@ export interface Plan {
   readonly notes: readonly string[];
   /** Mentions that stand for nothing. */
   readonly unknown: readonly string[];
+  /** What comes of the repository does not depend on the question: another one will begin with the same. */
+  readonly lasting: boolean;
 }
 
 export interface PlanRequest {
@@ -94,7 +96,7 @@ export class Planner {
     const plan = { notes, unknown };
     if (!repository) {
       const tokenUse = { contextLength, repository: 0, conversation, reserved };
-      return { ...plan, turns: turnsOf(kept), files: null, packed: null, tokenUse };
+      return { ...plan, turns: turnsOf(kept), files: null, packed: null, tokenUse, lasting: false };
     }
     const told = kept.flatMap((turn) => turn.told);
     const space = { contextLength, room, conversation };
@@ -106,6 +108,7 @@ export class Planner {
       turns: changes.turns,
       files: packed.head.files,
       packed,
+      lasting: packed.whole || packed.continued,
       tokenUse: { contextLength, repository: packed.head.tokens + changes.tokens, conversation, reserved },
     };
   }

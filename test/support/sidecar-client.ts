@@ -86,6 +86,8 @@ export class SidecarClient {
       initializationOptions: {
         workspaceTrusted: true,
         completionEnabled: true,
+        // Work of its own accord would come between what a test counts.
+        readAhead: false,
         ...options.initializationOptions,
       },
     });

@@ -136,6 +136,13 @@ describe('the context panel', { skip }, () => {
     assert.match((await page.get('journal').textContent()) ?? '', /discount\.ts\s*edited, 120 tokens/);
   });
 
+  it('shows how far reading ahead is, between two reports', async () => {
+    const line = page.get('reading-ahead');
+    assert.match((await line.textContent()) ?? '', /1,300 of 2,400 tokens/);
+    await page.receive({ type: 'reading-ahead', progress: { done: 1800, total: 2400 } });
+    assert.match((await line.textContent()) ?? '', /1,800 of 2,400 tokens/);
+  });
+
   it('says why there is no report', async () => {
     await page.receive({ type: 'problem', message: 'The sidecar cannot say.' });
     assert.match((await page.get('problem').textContent()) ?? '', /cannot say/);

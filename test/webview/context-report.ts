@@ -69,6 +69,6 @@ export const REPORT: ContextReport = {
     reserved: 480 * 2 ** 20,
   },
   disk: { bytes: 1.4 * 2 ** 30, limit: 8 * 2 ** 30 },
-  readingInBackground: true,
+  readingAhead: { done: 1300, total: 2400 },
   notes: [],
 };
