@@ -73,6 +73,7 @@ async function measure(name: string): Promise<void> {
       mostToAppend: () => count - said,
       onRead: () => {},
       onDisk: false,
+      request: () => ({ count: 1, also: [] }),
       onLogits: () => (said < count ? target[said++]! : null),
       signal: new AbortController().signal,
     });

@@ -48,6 +48,7 @@ const COMMON_OPTIONS: ParseArgsOptionsConfig = {
   kv: { type: 'string' },
   speculation: { type: 'string' },
   'draft-model': { type: 'string' },
+  shadow: { type: 'string' },
   'cache-dir': { type: 'string' },
   'no-cache': { type: 'boolean' },
   json: { type: 'boolean' },
@@ -63,6 +64,8 @@ const COMMON_USAGE = `Common options:
   --kv f16|int8|int4        what the KV cache holds
   --speculation on|off      verify drafts of several tokens at once (default: on; the text is the same)
   --draft-model FILE        a smaller Gemma 3 that drafts where nothing is repeated
+  --shadow on|off           a copy of a wide output matrix that finds likely tokens sooner (default: on where memory
+                            allows; the text is the same)
   --cache-dir DIR           where KV is kept on disk (default: the user's cache folder)
   --no-cache                keep no KV on disk and use none
   --json                    one machine-readable object on stdout`;
@@ -133,6 +136,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
         kvFormat: common.kv,
         speculation: common.speculation,
+        outputShadow: common.outputShadow,
         ...(common.draftModel !== null && { draftModelPath: common.draftModel }),
         ...options,
       });
@@ -169,6 +173,7 @@ function commonOptions(values: OptionValues): CommonOptions {
     kv: choiceOption(values, 'kv', ['f16', 'int8', 'int4']) ?? 'f16',
     speculation: choiceOption(values, 'speculation', ['on', 'off']) !== 'off',
     draftModel: textOption(values, 'draft-model') ?? null,
+    outputShadow: choiceOption(values, 'shadow', ['on', 'off']) !== 'off',
     cacheFolder: flag(values, 'no-cache')
       ? null
       : (textOption(values, 'cache-dir') ?? kvStoreFolder(thisMachine())),

@@ -27,6 +27,7 @@ export interface CommonOptions {
   readonly speculation: boolean;
   /** Null: drafts come from repetitions only. */
   readonly draftModel: string | null;
+  readonly outputShadow: boolean;
   /** Where KV is kept on disk; null keeps none. */
   readonly cacheFolder: string | null;
 }

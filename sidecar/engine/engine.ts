@@ -25,6 +25,11 @@ export interface EngineOptions {
   readonly speculation?: boolean;
   /** A smaller Gemma 3 with the same vocabulary that drafts where nothing is repeated. */
   readonly draftModelPath?: string;
+  /**
+   * Keep a copy of the output matrix in six bits, where that matrix is wider, which tells where the likeliest tokens are: the
+   * text is the same, sooner. Default: where it takes nothing from the context.
+   */
+  readonly outputShadow?: boolean;
   /** Where KV is kept on disk; absent or null keeps it in memory only. */
   readonly store?: KvStoreOptions | null;
   readonly onProgress?: (fraction: number) => void;

@@ -140,9 +140,10 @@ export class GemmaEngine implements Engine {
       keepAt: (options.keepAt ?? []).filter((n) => n > 0 && n <= ids.length),
       firstLogits: ids.length - 1,
       onRead: (done, cached) => events.push({ kind: 'prefill', done, total: ids.length, cached }),
-      onLogits: (_, row) => {
+      request: (draft) => sampler.request(mayBeRecent(ids, generated, draft), this.#model.config.vocabulary),
+      onLogits: (_, logits) => {
         if (generated.length >= most) return null;
-        const id = sampler.next(row, recentTokens(ids, generated));
+        const id = sampler.next(logits, recentTokens(ids, generated));
         stopped = stops.has(id);
         if (stopped) return null;
         generated.push(id);
@@ -246,8 +247,9 @@ export class GemmaEngine implements Engine {
       drafter: null,
       mostToAppend: () => 0,
       onRead: () => {},
+      request: () => null,
       onLogits: (index, row) => {
-        onRow(index, row);
+        if (row instanceof Float32Array) onRow(index, row);
         return null;
       },
       signal,
@@ -306,6 +308,15 @@ function recentTokens(prompt: Uint32Array, generated: readonly number[]): Uint32
   recent.set(fromPrompt);
   recent.set(fromGenerated, fromPrompt.length);
   return recent;
+}
+
+/** What {@link recentTokens} holds now or after some of the draft. */
+function mayBeRecent(prompt: Uint32Array, generated: readonly number[], draft: Uint32Array): Uint32Array {
+  const recent = recentTokens(prompt, generated);
+  const all = new Uint32Array(recent.length + draft.length);
+  all.set(recent);
+  all.set(draft, recent.length);
+  return all;
 }
 
 function endEvent(

@@ -14,7 +14,7 @@ import type { Gemma3Config, LayerKind } from './model/config.ts';
 import { FORWARD_VERSION, Gemma3, type Gemma3Limits } from './model/gemma3.ts';
 import { type GgufFile, readGguf } from './model/gguf.ts';
 import { GgufError, namingFile } from './model/gguf-error.ts';
-import { loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
+import { headShadowBytes, loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
 import { type ModelFile, openModelFile } from './model-file.ts';
 import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
 import { Speculation } from './speculation/speculation.ts';
@@ -65,6 +65,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
   const backend = options.createBackend?.() ?? selectFor(options);
   try {
     const weights = await loadGemma3Weights(backend, gguf, config, {
+      shadow: plan.extra,
       ...(onProgress && { onProgress }),
       ...(signal && { signal }),
     });
@@ -79,6 +80,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
         limits,
         contextLength: plan.contextLength,
         weightBytes: weightBytes(gguf, config),
+        shadow: plan.extra,
         ...(signal && { signal }),
       }));
     const towerFile = openTower(gguf, config, options.mmprojPath);
@@ -129,7 +131,11 @@ function coldNumerics({ cold }: KvLayout): string {
 export function planEngineMemory(
   gguf: GgufFile,
   config: Gemma3Config,
-  { contextLength, kvFormat }: Pick<EngineOptions, 'contextLength' | 'kvFormat'>,
+  {
+    contextLength,
+    kvFormat,
+    outputShadow = true,
+  }: Pick<EngineOptions, 'contextLength' | 'kvFormat' | 'outputShadow'>,
   draft: ModelFile | null = null,
 ): MemoryPlan {
   if (contextLength !== undefined && contextLength > config.trainedContext) {
@@ -148,6 +154,9 @@ export function planEngineMemory(
       weightBytes: weightBytes(draft.gguf, draft.config),
       scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
     },
+    extraBytes: outputShadow
+      ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
+      : 0,
     available: availableMemory(),
   });
 }

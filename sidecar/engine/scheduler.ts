@@ -3,12 +3,19 @@
  * a class. A turn is one pass: a chunk of a prompt, or one token with the draft of what may follow it. More urgent work
  * interrupts a chunk, which is then read again later; results do not depend on how a prompt was cut, nor on drafts.
  */
-import { type Backend, PAGE_POSITIONS, type Pass, PassCancelled } from './backend/backend.ts';
+import {
+  type Backend,
+  PAGE_POSITIONS,
+  type Pass,
+  PassCancelled,
+  type TopRequest,
+} from './backend/backend.ts';
 import { type KvCache, KvFull } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
 import type { KvViews } from './kv/layout.ts';
 import type { Reuse } from './kv/resume.ts';
-import type { Gemma3 } from './model/gemma3.ts';
+import { type Gemma3, MOST_TOP_LOGITS } from './model/gemma3.ts';
+import { topLogitsOfRow } from './sampler/top-k.ts';
 import { PRIORITY_ORDER, Sequence, type Work, type WorkReport } from './sequence.ts';
 import { type Drafter, NO_DRAFT } from './speculation/drafter.ts';
 import { imagesWithin, uncutEnd } from './vision/prompt-image.ts';
@@ -30,6 +37,7 @@ export class Scheduler {
   readonly #kv: KvCache;
   readonly #waiting = new Set<Sequence>();
   readonly #row: Float32Array;
+  readonly #topRow = new Float32Array(2 * MOST_TOP_LOGITS);
   readonly #errands: Errand[] = [];
   #arrivals = 0;
   #current: { readonly sequence: Sequence; readonly pass: AbortController } | null = null;
@@ -180,7 +188,7 @@ export class Scheduler {
     const images = imagesWithin(work.images, position, end);
     this.#model.body(pass, { ids, position, kv: views, images });
     const rows = Math.min(this.#model.limits.logits, end - firstLogits);
-    if (rows > 0) this.#model.head(pass, firstLogits - position, rows);
+    const request = rows > 0 ? this.#head(pass, work, NO_DRAFT, firstLogits - position, rows) : null;
     await pass.submit(signal);
     kv.commit(ids);
     sequence.interrupted = false;
@@ -190,7 +198,7 @@ export class Scheduler {
       else if (end === work.prompt.length) this.#kv.keep(kv, sequence.keepRank);
       work.onRead(Math.min(end, work.prompt.length), sequence.cachedTokens ?? 0);
     }
-    const next = rows > 0 ? await this.#readLogits(work, firstLogits, end, position) : undefined;
+    const next = rows > 0 ? await this.#readLogits(work, request, firstLogits, end, position) : undefined;
     sequence.firstLogits = Math.max(firstLogits, end);
     const elapsed = performance.now() - started;
     if (wasReading) sequence.prefillMs += elapsed;
@@ -210,14 +218,14 @@ export class Scheduler {
     const tokens = Uint32Array.of(sequence.ids[position]!, ...draft);
     const pass = this.#backend.createPass();
     this.#model.body(pass, { ids: tokens, position, kv: views });
-    this.#model.head(pass, 0, tokens.length);
+    const request = this.#head(pass, work, draft, 0, tokens.length);
     await pass.submit(signal);
 
     let accepted = 0;
-    let next = this.#decideAfter(work, position, 0);
+    let next = this.#decideAfter(work, request, position, 0);
     while (accepted < draft.length && next === draft[accepted]) {
       accepted++;
-      next = this.#decideAfter(work, position + accepted, accepted);
+      next = this.#decideAfter(work, request, position + accepted, accepted);
     }
     // What was written beyond this for wrong tokens is overwritten by the next pass.
     kv.commit(tokens.subarray(0, 1 + accepted));
@@ -238,10 +246,25 @@ export class Scheduler {
     return most < 1 ? NO_DRAFT : await drafter.propose(sequence.ids, most, signal);
   }
 
+  /** Records the logits of `tokens` rows that `work` needs; returns which those are, null for all. */
+  #head(pass: Pass, work: Work, draft: Uint32Array, first: number, tokens: number): TopRequest | null {
+    const request = work.request(draft);
+    if (request === null || request.count + request.also.length > MOST_TOP_LOGITS) {
+      this.#model.head(pass, first, tokens);
+      return null;
+    }
+    this.#model.topHead(pass, request, first, tokens);
+    return request;
+  }
+
   /** Hands over row `row` of the pass that has run, the logits after token `index`. */
-  #decideAfter(work: Work, index: number, row: number): number | null {
-    this.#backend.readBack(this.#model.logits, this.#row, row, 1);
-    return work.onLogits(index, this.#row);
+  #decideAfter(work: Work, request: TopRequest | null, index: number, row: number): number | null {
+    if (request === null) {
+      this.#backend.readBack(this.#model.logits, this.#row, row, 1);
+      return work.onLogits(index, this.#row);
+    }
+    this.#backend.readBack(this.#model.topLogits, this.#topRow, row, 1);
+    return work.onLogits(index, topLogitsOfRow(this.#topRow, request));
   }
 
   /** Looks for the sequence's KV in memory and on disk. More urgent work computes meanwhile. */
@@ -293,19 +316,26 @@ export class Scheduler {
   }
 
   /** Hands over the logits after tokens [first, end); the last pass left the first rows of them. */
-  async #readLogits(work: Work, first: number, end: number, position: number): Promise<number | null> {
+  async #readLogits(
+    work: Work,
+    firstRequest: TopRequest | null,
+    first: number,
+    end: number,
+    position: number,
+  ): Promise<number | null> {
     const { limits } = this.#model;
+    let request = firstRequest;
     let next: number | null = null;
     for (let from = first; from < end; from += limits.logits) {
       const rows = Math.min(limits.logits, end - from);
       if (from > first) {
         const pass = this.#backend.createPass();
-        this.#model.head(pass, from - position, rows);
+        request = this.#head(pass, work, NO_DRAFT, from - position, rows);
         // Not interrupted by urgent work: the chunk is in the cache already and would not be read again.
         await pass.submit(work.signal);
       }
       for (let i = 0; i < rows; i++) {
-        next = this.#decideAfter(work, from + i, i);
+        next = this.#decideAfter(work, request, from + i, i);
       }
     }
     return next;

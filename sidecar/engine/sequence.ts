@@ -1,7 +1,10 @@
 /** One piece of work for the scheduler: a prompt to read and, after it, tokens to append one by one. */
+
+import type { TopRequest } from './backend/backend.ts';
 import type { KeepRank } from './kv/kv-cache.ts';
 import type { KvSequence } from './kv/kv-sequence.ts';
 import type { Reuse } from './kv/resume.ts';
+import type { Logits } from './sampler/sampler.ts';
 import type { Drafter } from './speculation/drafter.ts';
 import type { PromptImage } from './vision/prompt-image.ts';
 
@@ -21,11 +24,14 @@ export interface Work {
   readonly firstLogits: number;
   /** Prompt tokens in the KV cache; called at the start of reading and after every chunk. */
   onRead(done: number, cached: number): void;
+  /** Which logits `onLogits` needs where the tokens `draft` may stand behind those that were appended; null: all. */
+  request(draft: Uint32Array): TopRequest | null;
   /**
-   * Logits after token `index`; `row` is only valid during the call and may be changed. At the last token, the return
-   * value is appended and run next, or null ends the work; before, it is ignored. What it throws fails the work.
+   * Logits after token `index`: all, or those that were requested. They are only valid during the call and may be changed. At the
+   * last token, the return value is appended and run next, or null ends the work; before, it is ignored. What it throws fails
+   * the work.
    */
-  onLogits(index: number, row: Float32Array): number | null;
+  onLogits(index: number, logits: Logits): number | null;
   /** Proposes tokens that are verified together with the one to run; null to decode one by one. The result is the same. */
   readonly drafter: Drafter | null;
   /** How many more tokens could be appended: drafts are no longer. Asked before every draft. */

@@ -249,6 +249,16 @@ describe('memory plan', () => {
     assert.equal(plan.note, null);
   });
 
+  test('what only makes it faster where the context does not pay for it', () => {
+    const extra = (available: number) => planMemory({ ...request, extraBytes: GIB, available }).extra;
+    assert.equal(extra(8 * GIB), true);
+    // The whole context fits, but not both.
+    assert.equal(extra(6 * GIB), false);
+    assert.equal(planMemory({ ...request, extraBytes: GIB, available: 6 * GIB }).contextLength, 131_072);
+    assert.equal(extra(4 * GIB), false);
+    assert.equal(planMemory({ ...request, available: 8 * GIB }).extra, false);
+  });
+
   test('lowered with a word where it does not', () => {
     const plan = planMemory({ ...request, available: 4 * GIB });
     assert.ok(plan.contextLength < 131_072 && plan.contextLength > 8192, `${plan.contextLength}`);

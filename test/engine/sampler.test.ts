@@ -76,6 +76,49 @@ describe('sampler', () => {
     assert.equal(sampler.next(Float32Array.of(-2, -3, -9), Uint32Array.of(0)), 1);
   });
 
+  test('the logits it requests give what all of them give', () => {
+    const random = seededRandom(7);
+    const vocabulary = 300;
+    for (let round = 0; round < 400; round++) {
+      // Few different values, so that ties decide.
+      const logits = Float32Array.from({ length: vocabulary }, () => Math.round(20 * random() ** 4) - 6);
+      const parameters: SamplingParameters = {
+        temperature: round % 4 === 0 ? 0 : 0.2 + random(),
+        topK: 1 + Math.floor(random() * (round % 5 === 0 ? 400 : 20)),
+        topP: round % 2 === 0 ? 1 : random(),
+        minP: round % 3 === 0 ? 0.3 * random() : 0,
+        repetitionPenalty: [1, 1.3, 0.7][round % 3]!,
+        seed: round,
+      };
+      // Tokens of an image, which have no logits, among them.
+      const recent = Uint32Array.from({ length: 80 }, () =>
+        random() < 0.1 ? 2 ** 31 + 5 : Math.floor(random() ** 2 * vocabulary),
+      );
+      const request = new Sampler(parameters).request(recent, vocabulary)!;
+      const best = topLogits(logits, request.count);
+      const top = {
+        ids: Uint32Array.of(...best.ids, ...Array.from(request.also)),
+        values: Float32Array.of(...best.values, ...Array.from(request.also, (id) => logits[id]!)),
+      };
+      const [fromAll, fromTop] = [new Sampler(parameters), new Sampler(parameters)];
+      for (let draw = 0; draw < 3; draw++) {
+        assert.equal(
+          fromTop.next({ ids: top.ids.slice(), values: top.values.slice() }, recent),
+          fromAll.next(logits.slice(), recent),
+        );
+      }
+    }
+  });
+
+  test('it needs all logits without top-k', () => {
+    const request = (parameters: Partial<SamplingParameters>) =>
+      new Sampler({ ...OFF, ...parameters }).request(Uint32Array.of(1, 2, 2), 100);
+    assert.equal(request({ topP: 0.9 }), null);
+    assert.deepEqual(request({ temperature: 0 }), { count: 1, also: [] });
+    assert.deepEqual(request({ topK: 64 }), { count: 64, also: [] });
+    assert.deepEqual(request({ topK: 64, repetitionPenalty: 1.1 }), { count: 66, also: [1, 2] });
+  });
+
   test('a seed repeats', () => {
     const logits = Float32Array.from({ length: 100 }, (_, i) => Math.sin(i));
     const sequence = (seed: number) => {
@@ -90,6 +133,8 @@ describe('sampler', () => {
   test('values that are no numbers stop it', () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       assert.throws(() => drawn({}, [0, bad, 1]), NonFiniteLogits);
+      const top = { ids: Uint32Array.of(17, 2), values: Float32Array.of(bad, 1) };
+      assert.throws(() => new Sampler({ ...OFF, topK: 2 }).next(top, new Uint32Array()), /logit of token 17/);
     }
   });
 

@@ -22,6 +22,7 @@ import {
   PAGE_POSITIONS,
   type Pass,
   PassCancelled,
+  type TopRequest,
   type Vector,
 } from '../../sidecar/engine/backend/backend.ts';
 import { rowBytes, type TensorType, type WeightSource } from '../../sidecar/engine/backend/tensor.ts';
@@ -274,6 +275,45 @@ class OraclePass implements Pass {
           const input = weight.quantized ? rounded : exact;
           const output = out.row(token);
           for (let row = 0; row < weight.rows; row++) output[row] = math.dot(weight.row(row), input);
+        }
+      }
+    });
+  }
+
+  topLogits(
+    x: Activation,
+    weight: Matrix,
+    out: Activation,
+    { count, also }: TopRequest,
+    tokens: number,
+    firstToken = 0,
+  ): void {
+    const target = activation(out);
+    const weights = matrix(weight);
+    const asked = Array.from(also);
+    rows(target, tokens);
+    if (count < 1 || 2 * (count + asked.length) > target.width) throw new RangeError('too many top logits');
+    for (const id of asked) within(id, weights.rows, 'row');
+    const logits = new OracleActivation(tokens, weights.rows);
+    this.matmul(x, [{ weight, out: logits }], tokens, firstToken);
+    this.#record(() => {
+      for (let token = 0; token < tokens; token++) {
+        const all = logits.row(token);
+        const order = Array.from(all.keys()).sort(
+          (a, b) =>
+            Number(Number.isFinite(all[a])) - Number(Number.isFinite(all[b])) || all[b]! - all[a]! || a - b,
+        );
+        const best = order.slice(0, count);
+        const slots = target.width / 2;
+        const row = target.row(token);
+        row.fill(Number.NaN, 0, slots).fill(-1, slots);
+        for (const [i, id] of best.entries()) {
+          row[i] = all[id]!;
+          row[slots + i] = id;
+        }
+        for (const [i, id] of asked.entries()) {
+          row[count + i] = all[id]!;
+          row[slots + count + i] = id;
         }
       }
     });
@@ -533,6 +573,8 @@ class OracleBackend implements Backend {
     this.#weightBytes += loaded.values.byteLength;
     return loaded;
   }
+
+  async addShadow(): Promise<void> {}
 
   async loadVector(source: WeightSource): Promise<Vector> {
     this.#checkAlive();

@@ -111,6 +111,12 @@ export function coldPages(hotPages: number, position: number): number {
   return Math.max(0, Math.floor(position / PAGE_POSITIONS) + 1 - hotPages);
 }
 
+/** The greatest products of a matrix with an activation: {@link count} of them, and those of the rows {@link also}. */
+export interface TopRequest {
+  readonly count: number;
+  readonly also: ArrayLike<number>;
+}
+
 export interface AttentionOptions {
   /** Layer index within the arena's class. */
   readonly layer: number;
@@ -152,6 +158,20 @@ export interface Pass {
   matmul(
     x: Activation,
     targets: readonly { readonly weight: Matrix; readonly out: Activation }[],
+    tokens: number,
+    firstToken?: number,
+  ): void;
+  /**
+   * The greatest products of `weight`'s rows with x[firstToken + i], i < tokens (at most 64), each the bits that `matmul`
+   * gives: out[i] is `width / 2` values, then the rows of `weight` they belong to. The first `count` are the greatest, greatest first,
+   * equal ones by row, and whatever is no finite number in front of all; then those of the rows `also`. What is left over
+   * is NaN, with row -1. A matrix with a shadow is read only where they may be.
+   */
+  topLogits(
+    x: Activation,
+    weight: Matrix,
+    out: Activation,
+    request: TopRequest,
     tokens: number,
     firstToken?: number,
   ): void;
@@ -219,6 +239,11 @@ export interface Backend {
    * matmul with others.
    */
   loadMatrix(source: WeightSource, rounded?: boolean): Promise<Matrix>;
+  /**
+   * Keeps a smaller copy of `matrix` beside it ({@link shadowBytes}), from which {@link Pass.topLogits} tells where to read;
+   * its results are the same. Nothing happens where that would not pay. Not while a pass of it is under way.
+   */
+  addShadow(matrix: Matrix): Promise<void>;
   loadVector(source: WeightSource): Promise<Vector>;
   createActivation(tokens: number, width: number): Activation;
   /** Throws {@link OutOfMemory} if the system refuses the reservation. */

@@ -41,6 +41,18 @@ export interface WeightSource {
   readonly data: FileRange | Uint8Array;
 }
 
+/** Types so wide that reading a copy of six bits first saves more than it costs. */
+const SHADOWED: readonly TensorType[] = ['F32', 'F16', 'BF16', 'Q8_0'];
+
+/**
+ * Bytes of a matrix's shadow: six bits a value, an F16 scale for 32, two F32 norms a row; 0 for a type that gets none.
+ * Rows come in panels of 16.
+ */
+export function shadowBytes(type: TensorType, rows: number, columns: number): number {
+  if (!SHADOWED.includes(type) || columns % 32 !== 0) return 0;
+  return Math.ceil(rows / 16) * 16 * ((columns / 32) * 26 + 8);
+}
+
 /** Bytes of one row of `columns` values. Throws RangeError unless `columns` is a whole number of blocks. */
 export function rowBytes(type: TensorType, columns: number): number {
   const { blockSize, blockBytes } = TENSOR_TYPES[type];

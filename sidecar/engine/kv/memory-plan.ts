@@ -73,6 +73,8 @@ export interface MemoryRequest {
     readonly weightBytes: number;
     readonly scratchBytes: number;
   } | null;
+  /** For what makes it faster and is left out where the context would be shorter for it; default 0. */
+  readonly extraBytes?: number;
   /** Bytes that this process may still take. */
   readonly available: number;
 }
@@ -80,13 +82,15 @@ export interface MemoryRequest {
 export interface MemoryPlan {
   readonly contextLength: number;
   readonly kv: KvMemory;
+  /** Whether there is room for the extra. */
+  readonly extra: boolean;
   /** What was adjusted, for a person; null if nothing. */
   readonly note: string | null;
 }
 
 /** @throws OutOfMemory with the numbers, if the context that was asked for, or any useful one, does not fit. */
 export function planMemory(request: MemoryRequest): MemoryPlan {
-  const { layout, draft, trainedContext, contextLength, available } = request;
+  const { layout, draft, trainedContext, contextLength, available, extraBytes = 0 } = request;
   const weightBytes = request.weightBytes + (draft?.weightBytes ?? 0);
   const scratchBytes = request.scratchBytes + (draft?.scratchBytes ?? 0);
   const fixed = weightBytes + scratchBytes + HEADROOM_BYTES;
@@ -94,7 +98,10 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     kvMemory(layout, context).total + (draft == null ? 0 : kvMemory(draft.layout, context).total);
   const fits = (context: number) => fixed + kvBytes(context) <= available;
   const wanted = contextLength ?? trainedContext;
-  if (fits(wanted)) return { contextLength: wanted, kv: kvMemory(layout, wanted), note: null };
+  if (fits(wanted)) {
+    const extra = extraBytes > 0 && fixed + extraBytes + kvBytes(wanted) <= available;
+    return { contextLength: wanted, kv: kvMemory(layout, wanted), extra, note: null };
+  }
 
   const fitting = largestFitting(wanted, fits);
   const needs =
@@ -113,6 +120,7 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   return {
     contextLength: fitting,
     kv: kvMemory(layout, fitting),
+    extra: false,
     note: `Lowered the context to ${fitting} tokens: the model needs ${needs}, but only ${gib(available)} is free.`,
   };
 }

@@ -2,7 +2,7 @@
  * The Gemma 3 forward pass (arXiv 2503.19786): what is computed, in order. Which device computes it, where keys and
  * values live and whose turn it is are others' business.
  */
-import type { Activation, Backend, KvView, Pass } from '../backend/backend.ts';
+import type { Activation, Backend, KvView, Pass, TopRequest } from '../backend/backend.ts';
 import type { Gemma3Config, LayerKind } from './config.ts';
 import type { Gemma3Weights, LayerWeights } from './weights.ts';
 
@@ -36,11 +36,16 @@ export interface Gemma3Limits {
   readonly logits: number;
 }
 
+/** Logits that a {@link TopRequest} can ask for, the greatest and those by id together. */
+export const MOST_TOP_LOGITS = 512;
+
 export class Gemma3 {
   readonly config: Gemma3Config;
   readonly limits: Gemma3Limits;
   /** F32 `[limits.logits][vocabulary]`, filled by {@link head}. */
   readonly logits: Activation;
+  /** `[limits.logits][2 * MOST_TOP_LOGITS]`, filled by {@link topHead}. */
+  readonly topLogits: Activation;
   readonly #weights: Gemma3Weights;
   readonly #backend: Backend;
   /** Index of each layer within its class. */
@@ -74,13 +79,14 @@ export class Gemma3 {
     this.#gate = scratch(feedForward);
     this.#up = scratch(feedForward);
     this.logits = backend.createActivation(limits.logits, vocabulary);
+    this.topLogits = backend.createActivation(limits.logits, 2 * MOST_TOP_LOGITS);
   }
 
   /** Scratch bytes that a model of this shape takes, for planning. */
   static scratchBytes(config: Gemma3Config, limits: Gemma3Limits): number {
     const { width, heads, kvHeads, headDim, feedForward, vocabulary } = config;
     const columns = 3 * width + 2 * (heads + kvHeads) * headDim + 2 * feedForward;
-    return 4 * (limits.tokens * columns + limits.logits * vocabulary);
+    return 4 * (limits.tokens * columns + limits.logits * (vocabulary + 2 * MOST_TOP_LOGITS));
   }
 
   /** Records the layers over `span`: keys and values are written, the residual stream is left for {@link head}. */
@@ -99,6 +105,11 @@ export class Gemma3 {
     pass.matmul(this.#normed, [{ weight: this.#weights.head, out: this.logits }], tokens, firstToken);
   }
 
+  /** The same, of what `request` asks for only, into {@link topLogits}: the values are those that {@link head} gives. */
+  topHead(pass: Pass, request: TopRequest, firstToken: number, tokens: number): void {
+    pass.topLogits(this.#normed, this.#weights.head, this.topLogits, request, tokens, firstToken);
+  }
+
   dispose(): void {
     for (const activation of [
       this.#x,
@@ -111,6 +122,7 @@ export class Gemma3 {
       this.#gate,
       this.#up,
       this.logits,
+      this.topLogits,
     ]) {
       activation.dispose();
     }

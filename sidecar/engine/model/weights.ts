@@ -1,5 +1,6 @@
 /** A Gemma 3 model's weights on a backend. */
 import type { Backend, Matrix, Vector } from '../backend/backend.ts';
+import { shadowBytes } from '../backend/tensor.ts';
 import { type Gemma3Config, tensorSpecs } from './config.ts';
 import type { GgufFile } from './gguf.ts';
 
@@ -31,6 +32,8 @@ export interface LoadWeightsOptions {
   /** Bytes loaded over all bytes, in [0, 1]. */
   readonly onProgress?: (fraction: number) => void;
   readonly signal?: AbortSignal;
+  /** Keep a shadow of the output matrix ({@link headShadowBytes} more), so that the likeliest tokens are found sooner. */
+  readonly shadow?: boolean;
 }
 
 /** Loads every tensor of the text model. Rejects with the signal's reason between two tensors, or with the backend's error. */
@@ -38,7 +41,7 @@ export async function loadGemma3Weights(
   backend: Backend,
   gguf: GgufFile,
   config: Gemma3Config,
-  { onProgress, signal }: LoadWeightsOptions = {},
+  { onProgress, signal, shadow = false }: LoadWeightsOptions = {},
 ): Promise<Gemma3Weights> {
   const total = weightBytes(gguf, config);
   const matrices = new Map<string, Matrix>();
@@ -55,6 +58,9 @@ export async function loadGemma3Weights(
   const matrix = (name: string) => found(matrices, `${name}.weight`);
   const vector = (name: string) => found(vectors, `${name}.weight`);
   const embedding = matrix('token_embd');
+  const head = config.tiedOutput ? embedding : matrix('output');
+  signal?.throwIfAborted();
+  if (shadow) await backend.addShadow(head);
   return {
     embedding,
     layers: config.layers.map((_, i) => ({
@@ -73,13 +79,19 @@ export async function loadGemma3Weights(
       postFeedForwardNorm: vector(`blk.${i}.post_ffw_norm`),
     })),
     outputNorm: vector('output_norm'),
-    head: config.tiedOutput ? embedding : matrix('output'),
+    head,
   };
 }
 
 /** Bytes of the text model's tensors in the file. */
 export function weightBytes(gguf: GgufFile, config: Gemma3Config): number {
   return tensorSpecs(config).reduce((sum, { name }) => sum + gguf.weight(name).data.byteLength, 0);
+}
+
+/** Bytes of the output matrix's shadow; 0 where it would not pay. */
+export function headShadowBytes(gguf: GgufFile, config: Gemma3Config): number {
+  const { type, rows, columns } = gguf.weight(config.tiedOutput ? 'token_embd.weight' : 'output.weight');
+  return shadowBytes(type, rows, columns);
 }
 
 /** Number of values in the text model's tensors. */

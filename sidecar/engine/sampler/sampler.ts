@@ -2,8 +2,9 @@
  * Chooses the next token. Order of steps: repetition penalty, temperature, top-k, top-p, min-p, draw; the same seed and
  * logits give the same tokens.
  */
+import type { TopRequest } from '../backend/backend.ts';
 import { Random } from './random.ts';
-import { topLogits } from './top-k.ts';
+import { type TopLogits, topLogits } from './top-k.ts';
 
 export interface SamplingParameters {
   /** 0 is greedy. */
@@ -34,6 +35,11 @@ export const PENALTY_SPAN = 64;
 /** Without top-k, this many candidates are tried before more are sorted. */
 const FIRST_CANDIDATES = 1024;
 
+/**
+ * Every logit, or those of a {@link TopRequest}: the greatest, greatest first and equal ones by id, then others in any order.
+ */
+export type Logits = Float32Array | TopLogits;
+
 /** The model computed NaN or an infinity: damaged weights, or a fault of a kernel. */
 export class NonFiniteLogits extends Error {
   override readonly name = 'NonFiniteLogits';
@@ -56,31 +62,56 @@ export class Sampler {
   }
 
   /**
+   * Which logits {@link next} needs to choose as it would from all of them; null if it needs all. `recent` holds at least the
+   * tokens that will be recent then; there are `vocabulary` tokens.
+   */
+  request(recent: Uint32Array, vocabulary: number): TopRequest | null {
+    const { temperature, topK, repetitionPenalty } = this.#parameters;
+    if (temperature !== 0 && topK === 0) return null;
+    const also = repetitionPenalty === 1 ? [] : [...new Set(recent)].filter((id) => id < vocabulary);
+    // Each token with a penalty may fall behind one that was weaker.
+    return { count: Math.min((temperature === 0 ? 1 : topK) + also.length, vocabulary), also };
+  }
+
+  /**
    * The next token after `recent`, whose end is the newest. `logits` may be changed.
    * @throws NonFiniteLogits
    */
-  next(logits: Float32Array, recent: Uint32Array): number {
-    const { temperature, repetitionPenalty } = this.#parameters;
+  next(logits: Logits, recent: Uint32Array): number {
+    const { temperature, repetitionPenalty, topK } = this.#parameters;
+    const penalised = new Set(repetitionPenalty === 1 ? [] : recent.subarray(-PENALTY_SPAN));
+    if (!(logits instanceof Float32Array)) {
+      checkFinite(logits.values, logits.ids);
+      const { ids, values } = penalisedTop(logits, penalised, repetitionPenalty);
+      return temperature === 0 ? ids[0]! : this.#drawTop({ ids, values: values.subarray(0, topK) });
+    }
     checkFinite(logits);
-    if (repetitionPenalty !== 1) penalise(logits, recent.subarray(-PENALTY_SPAN), repetitionPenalty);
+    penalise(logits, penalised, repetitionPenalty);
     if (temperature === 0) return largest(logits);
-    return this.#draw(logits);
+    if (topK > 0) return this.#drawTop(topLogits(logits, topK));
+    return this.#drawFromAll(logits);
   }
 
-  #draw(logits: Float32Array): number {
-    const { topK, topP } = this.#parameters;
-    const limit = topK === 0 ? logits.length : Math.min(topK, logits.length);
-    // With top-k, probabilities are relative to its candidates; without, to the whole vocabulary.
-    let count = topK === 0 ? Math.min(FIRST_CANDIDATES, limit) : limit;
-    for (;;) {
+  /** Probabilities are relative to these candidates. */
+  #drawTop({ ids, values }: TopLogits): number {
+    const weights = this.#weights(values);
+    const nucleus = nucleusSize(weights, this.#parameters.topP * sum(weights)) ?? weights.length;
+    return ids[this.#choose(weights.subarray(0, this.#above(weights, nucleus)))]!;
+  }
+
+  /** Probabilities are relative to the whole vocabulary. */
+  #drawFromAll(logits: Float32Array): number {
+    for (
+      let count = Math.min(FIRST_CANDIDATES, logits.length);
+      ;
+      count = Math.min(8 * count, logits.length)
+    ) {
       const { ids, values } = topLogits(logits, count);
       const weights = this.#weights(values);
-      const total = topK === 0 ? this.#totalWeight(logits, values[0]!) : sum(weights);
-      const nucleus = nucleusSize(weights, topP * total);
-      if (nucleus !== null || count === limit) {
+      const nucleus = nucleusSize(weights, this.#parameters.topP * this.#totalWeight(logits, values[0]!));
+      if (nucleus !== null || count === logits.length) {
         return ids[this.#choose(weights.subarray(0, this.#above(weights, nucleus ?? count)))]!;
       }
-      count = Math.min(8 * count, limit);
     }
   }
 
@@ -128,11 +159,11 @@ function sum(values: Float64Array): number {
   return values.reduce((a, b) => a + b, 0);
 }
 
-function checkFinite(logits: Float32Array): void {
+function checkFinite(logits: Float32Array, ids?: Uint32Array): void {
   for (let i = 0; i < logits.length; i++) {
     const value = logits[i]!;
     // Zero for every finite number, NaN otherwise.
-    if (value - value !== 0) throw new NonFiniteLogits(i);
+    if (value - value !== 0) throw new NonFiniteLogits(ids?.[i] ?? i);
   }
 }
 
@@ -142,11 +173,34 @@ function largest(logits: Float32Array): number {
   return best;
 }
 
-function penalise(logits: Float32Array, recent: Uint32Array, penalty: number): void {
-  for (const id of new Set(recent)) {
+function penalise(logits: Float32Array, ids: Iterable<number>, penalty: number): void {
+  for (const id of ids) {
     const value = logits[id];
-    if (value !== undefined) logits[id] = value > 0 ? value / penalty : value * penalty;
+    if (value !== undefined) logits[id] = withPenalty(value, penalty);
   }
+}
+
+function withPenalty(value: number, penalty: number): number {
+  return value > 0 ? value / penalty : value * penalty;
+}
+
+/** Each id once, in the order that the penalty leaves. */
+function penalisedTop(
+  { ids, values }: TopLogits,
+  penalised: ReadonlySet<number>,
+  penalty: number,
+): TopLogits {
+  if (penalised.size === 0) return { ids, values };
+  const logits = new Map<number, number>();
+  for (const [i, id] of ids.entries()) {
+    const value = values[i]!;
+    logits.set(id, penalised.has(id) ? Math.fround(withPenalty(value, penalty)) : value);
+  }
+  const order = [...logits].sort(([a, x], [b, y]) => y - x || a - b);
+  return {
+    ids: Uint32Array.from(order, ([id]) => id),
+    values: Float32Array.from(order, ([, value]) => value),
+  };
 }
 
 function check(parameters: SamplingParameters): void {

@@ -1,9 +1,23 @@
-/** The k largest of many logits without sorting them all. */
+/** The k largest of many logits without sorting them all, or from those that the backend has found already. */
+import type { TopRequest } from '../backend/backend.ts';
 
 export interface TopLogits {
   /** Largest first; equal values in order of id. */
   readonly ids: Uint32Array;
   readonly values: Float32Array;
+}
+
+/** What `Pass.topLogits` left in a row: the greatest logits, then those asked for by id, some of them perhaps again. */
+export function topLogitsOfRow(row: Float32Array, { count, also }: TopRequest): TopLogits {
+  const slots = row.length / 2;
+  const ids = row.subarray(slots);
+  let found = 0;
+  while (found < count && ids[found]! >= 0) found++;
+  const places = [...Array(found).keys(), ...Array.from(also, (_, i) => count + i)];
+  return {
+    ids: Uint32Array.from(places, (place) => ids[place]!),
+    values: Float32Array.from(places, (place) => row[place]!),
+  };
 }
 
 /** A bounded heap with the weakest at its root: most of the 262,144 logits fail one comparison and are done. */

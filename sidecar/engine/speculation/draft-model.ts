@@ -3,15 +3,17 @@
  * decoding", arXiv 2211.17192), which says what it holds likeliest. The large model decides every token, so the text is
  * exactly its own.
  */
-import { type Backend, PAGE_POSITIONS } from '../backend/backend.ts';
+import { type Backend, PAGE_POSITIONS, type TopRequest } from '../backend/backend.ts';
 import { type KvCache, KvFull } from '../kv/kv-cache.ts';
 import type { KvSequence } from '../kv/kv-sequence.ts';
-import type { Gemma3 } from '../model/gemma3.ts';
+import { type Gemma3, MOST_TOP_LOGITS } from '../model/gemma3.ts';
+import { topLogitsOfRow } from '../sampler/top-k.ts';
 import { DraftLength, passCost } from './draft-length.ts';
 import { type Drafter, NO_DRAFT } from './drafter.ts';
 
 /** Drafts are judged together, whatever came before: as if behind a repetition of this many tokens. */
 const MATCHED = 4;
+const LIKELIEST: TopRequest = { count: 1, also: [] };
 
 export interface DraftModelParts {
   readonly backend: Backend;
@@ -36,7 +38,7 @@ export class DraftModel {
     this.#kv = kv;
     this.#contextLength = contextLength;
     this.#length = new DraftLength(1, (tokens) => passCost(tokens) + (tokens - 1) * relativeCost);
-    this.#row = new Float32Array(model.config.vocabulary);
+    this.#row = new Float32Array(2 * MOST_TOP_LOGITS);
   }
 
   /** A drafter for one request; `end` lets go of its KV pages. */
@@ -84,8 +86,8 @@ export class DraftModel {
     // Drafted tokens are never committed: the next draft writes over them.
     const draft = new Uint32Array(count);
     for (let i = 0; i < count; i++) {
-      this.#backend.readBack(this.#model.logits, this.#row, 0, 1);
-      draft[i] = likeliest(this.#row);
+      this.#backend.readBack(this.#model.topLogits, this.#row, 0, 1);
+      draft[i] = topLogitsOfRow(this.#row, LIKELIEST).ids[0]!;
       if (i + 1 < count) await this.#run(kv, kv.length + i, draft.slice(i, i + 1), true, signal);
     }
     return draft;
@@ -101,7 +103,7 @@ export class DraftModel {
     const views = kv.prepare(position + ids.length - kv.length);
     const pass = this.#backend.createPass();
     this.#model.body(pass, { ids, position, kv: views });
-    if (wantsLogits) this.#model.head(pass, ids.length - 1, 1);
+    if (wantsLogits) this.#model.topHead(pass, LIKELIEST, ids.length - 1, 1);
     await pass.submit(signal);
   }
 }
@@ -110,10 +112,4 @@ export class DraftModel {
 function nextBoundary(position: number, most: number): number {
   const end = Math.floor((position + most) / PAGE_POSITIONS) * PAGE_POSITIONS;
   return end > position ? end : position + most;
-}
-
-function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
-  return best;
 }

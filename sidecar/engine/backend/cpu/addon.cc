@@ -21,7 +21,7 @@ using gs::Engine;
 using gs::MatrixFormat;
 
 // Raised with every change of the functions or of the operation list; native.ts refuses another number.
-constexpr int kAbiVersion = 4;
+constexpr int kAbiVersion = 5;
 
 constexpr int64_t kMaxDimension = int64_t{1} << 31;
 constexpr double kMaxExactInteger = 9007199254740992.0;
@@ -160,6 +160,8 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                     method<&CpuAddon::dispose_engine>("disposeEngine"),
                     method<&CpuAddon::load_matrix>("loadMatrix"),
                     method<&CpuAddon::load_vector>("loadVector"),
+                    method<&CpuAddon::shadow_matrix>("shadowMatrix"),
+                    method<&CpuAddon::screening>("screening"),
                     method<&CpuAddon::dispose_matrix>("disposeMatrix"),
                     method<&CpuAddon::dispose_vector>("disposeVector"),
                     method<&CpuAddon::create_activation>("createActivation"),
@@ -287,6 +289,29 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
         [=](Napi::Env env) {
           return Napi::Number::New(env, static_cast<double>(engine->objects().vectors.add(*loaded)));
         });
+  }
+
+  // (engine, matrix)
+  Napi::Value shadow_matrix(const Info& info) {
+    Host& target = host(info);
+    const std::shared_ptr<gs::MatrixObject> matrix = target.engine->objects().matrices.get(handle(info[1]));
+    auto made = std::make_shared<std::shared_ptr<const gs::ShadowObject>>();
+    Engine* engine = target.engine.get();
+    return target.post(
+        info.Env(), [=] { *made = engine->shadow(*matrix); },
+        [=](Napi::Env env) {
+          matrix->shadow = *made;
+          return env.Undefined();
+        });
+  }
+
+  Napi::Value screening(const Info& info) {
+    const gs::Screening& counts = host(info).engine->screening();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("passes", static_cast<double>(counts.passes.load()));
+    result.Set("panels", static_cast<double>(counts.panels.load()));
+    result.Set("read", static_cast<double>(counts.read.load()));
+    return result;
   }
 
   Napi::Value create_activation(const Info& info) {

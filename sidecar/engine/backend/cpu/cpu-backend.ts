@@ -12,7 +12,7 @@ import {
   type Pass,
   type Vector,
 } from '../backend.ts';
-import { rowBytes, TENSOR_TYPES, type WeightSource } from '../tensor.ts';
+import { rowBytes, shadowBytes, TENSOR_TYPES, type WeightSource } from '../tensor.ts';
 import { CpuActivation, CpuKvArena, CpuMatrix, CpuVector, type Owner } from './cpu-objects.ts';
 import { CpuPass } from './cpu-pass.ts';
 import {
@@ -21,6 +21,7 @@ import {
   MATRIX_FORMATS,
   type NativeWeight,
   nativeBuild,
+  type Screening,
   toBackendError,
 } from './native.ts';
 
@@ -31,7 +32,12 @@ export interface CpuOptions {
   readonly precision?: ActivationPrecision;
   /** An instruction set of {@link cpuInstructionSets}; by default GEMMA_SIDECAR_ISA, else the best. */
   readonly isa?: string;
+  /** Whether `addShadow` makes shadows; by default on {@link SCREENING} instruction sets. */
+  readonly shadows?: boolean;
 }
+
+/** Where unpacking codes keeps pace with memory; with the others, reading the matrix itself is as fast. */
+const SCREENING: readonly string[] = ['avx512', 'avx2'];
 
 export interface CpuMemory extends BackendMemory {
   /** The part of the KV reservation that the system has given so far. */
@@ -43,6 +49,7 @@ export interface CpuBackend extends Backend {
   readonly isa: string;
   readonly threads: number;
   memory(): CpuMemory;
+  screening(): Screening;
 }
 
 /** Instruction sets that this build has kernels for and this processor can run, best first; the last is "scalar". */
@@ -60,7 +67,7 @@ export function createCpuBackend(options: CpuOptions = {}): CpuBackend {
   const precision = options.precision ?? 'int8';
   const isa = options.isa ?? process.env['GEMMA_SIDECAR_ISA'] ?? '';
   const created = guard(() => native.createEngine(options.threads ?? 0, isa, precision === 'int8'));
-  return new NativeCpuBackend({ native, engine: created.handle }, precision, created);
+  return new NativeCpuBackend({ native, engine: created.handle }, precision, created, options.shadows);
 }
 
 class NativeCpuBackend implements CpuBackend {
@@ -71,6 +78,7 @@ class NativeCpuBackend implements CpuBackend {
   readonly isa: string;
   readonly threads: number;
   readonly #owner: Owner;
+  readonly #shadows: boolean;
   #nextPass = 1;
   #disposed = false;
 
@@ -78,7 +86,9 @@ class NativeCpuBackend implements CpuBackend {
     owner: Owner,
     precision: ActivationPrecision,
     created: { isa: string; description: string; threads: number },
+    shadows = SCREENING.includes(created.isa),
   ) {
+    this.#shadows = shadows;
     this.#owner = owner;
     this.precision = precision;
     this.numerics = `cpu ${nativeBuild()} ${created.isa} ${precision}`;
@@ -90,10 +100,25 @@ class NativeCpuBackend implements CpuBackend {
   async loadMatrix(source: WeightSource, rounded = false): Promise<Matrix> {
     try {
       const id = await this.#owner.native.loadMatrix(...this.#weight(source), rounded);
-      return new CpuMatrix(this.#owner, id, source.name, source.rows, source.columns);
+      return new CpuMatrix(this.#owner, id, source);
     } catch (error) {
       throw toBackendError(error);
     }
+  }
+
+  async addShadow(matrix: Matrix): Promise<void> {
+    if (!(matrix instanceof CpuMatrix && matrix.owner === this.#owner))
+      throw new RangeError('This matrix does not belong to this backend');
+    if (!this.#shadows || shadowBytes(matrix.type, matrix.rows, matrix.columns) === 0) return;
+    try {
+      await this.#owner.native.shadowMatrix(this.#owner.engine, matrix.id);
+    } catch (error) {
+      throw toBackendError(error);
+    }
+  }
+
+  screening(): Screening {
+    return guard(() => this.#owner.native.screening(this.#owner.engine));
   }
 
   async loadVector(source: WeightSource): Promise<Vector> {

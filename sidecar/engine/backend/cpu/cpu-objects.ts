@@ -1,5 +1,6 @@
 /** The CPU backend's matrices, vectors, activations and arenas: handles of one engine, with the shapes for checks. */
 import type { Activation, KvArena, KvFormat, KvShape, Matrix, Vector } from '../backend.ts';
+import type { TensorType, WeightSource } from '../tensor.ts';
 import { guard, KV_FORMATS, type NativeAddon } from './native.ts';
 
 /** The engine that an object belongs to; an object of another engine, or of a disposed one, is refused. */
@@ -12,14 +13,16 @@ export class CpuMatrix implements Matrix {
   readonly owner: Owner;
   readonly id: number;
   readonly name: string;
+  readonly type: TensorType;
   readonly rows: number;
   readonly columns: number;
   #disposed = false;
 
-  constructor(owner: Owner, id: number, name: string, rows: number, columns: number) {
+  constructor(owner: Owner, id: number, { name, type, rows, columns }: WeightSource) {
     this.owner = owner;
     this.id = id;
     this.name = name;
+    this.type = type;
     this.rows = rows;
     this.columns = columns;
   }

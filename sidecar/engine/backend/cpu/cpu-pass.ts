@@ -12,6 +12,7 @@ import {
   PAGE_POSITIONS,
   type Pass,
   PassCancelled,
+  type TopRequest,
   type Vector,
 } from '../backend.ts';
 import { CpuActivation, CpuKvArena, CpuMatrix, CpuVector, type Owner } from './cpu-objects.ts';
@@ -31,10 +32,13 @@ const OP = {
   addBias: 10,
   averagePool: 11,
   mutualAttention: 12,
+  topLogits: 13,
 } as const;
 
 /** Positions that the engine accepts; far beyond any Gemma's context. */
 const MAX_POSITION = 1 << 24;
+/** Half of `kTokenBlock` of kernels.h: screening takes two rows for a token. */
+const MAX_TOP_TOKENS = 64;
 /** `kMaxMutualHeadDim` of kernels.h. */
 const MAX_HEAD = 256;
 
@@ -116,6 +120,28 @@ export class CpuPass implements Pass {
       ids.push(matrix.id, to.id);
     }
     this.#write(OP.matmul, from.id, tokens, firstToken, targets.length, ...ids);
+  }
+
+  topLogits(
+    x: Activation,
+    weight: Matrix,
+    out: Activation,
+    { count, also }: TopRequest,
+    tokens: number,
+    firstToken = 0,
+  ): void {
+    const from = this.#activation(x, 'topLogits: x');
+    const matrix = this.#matrix(weight, 'topLogits: weight');
+    const to = this.#activation(out, 'topLogits: out');
+    require(matrix.columns ===
+      from.width, `topLogits: ${matrix.name} has ${matrix.columns} columns, x has width ${from.width}`);
+    require(to !== from && to.width % 2 === 0, 'topLogits: out must be another activation of an even width');
+    requireCount(tokens, 1, Math.min(from.tokens, to.tokens, MAX_TOP_TOKENS), 'topLogits: tokens');
+    requireCount(firstToken, 0, from.tokens - tokens, 'topLogits: firstToken');
+    requireCount(count, 1, to.width / 2 - also.length, 'topLogits: count');
+    for (let i = 0; i < also.length; i++) requireCount(also[i]!, 0, matrix.rows - 1, `topLogits: id ${i}`);
+    this.#write(OP.topLogits, from.id, matrix.id, to.id, tokens, firstToken, count);
+    this.#writeList(also);
   }
 
   rope(

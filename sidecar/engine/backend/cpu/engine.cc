@@ -96,7 +96,10 @@ void Engine::dispatch() {
 
 MemoryUse Engine::memory() const {
   MemoryUse use = {0, 0, 0, pool_.scratch_bytes() + shared_scratch_.load()};
-  objects_.matrices.for_each([&](const MatrixObject& matrix) { use.weights += matrix.panels.size(); });
+  objects_.matrices.for_each([&](const MatrixObject& matrix) {
+    use.weights += matrix.panels.size();
+    if (matrix.shadow != nullptr) use.weights += matrix.shadow->panels.size() + matrix.shadow->errors.size();
+  });
   objects_.vectors.for_each([&](const VectorObject& vector) { use.weights += vector.values.size(); });
   objects_.activations.for_each([&](const ActivationObject& x) { use.scratch += x.values.size(); });
   objects_.arenas.for_each([&](const KvArenaObject& arena) {
@@ -191,13 +194,6 @@ void Engine::compress_page(const KvArenaObject& from, int64_t from_page, const K
   Region scratch(kScratchBytes, HugePages::kNo, "compressing a KV page");
   for (int64_t task = 0; task < kernels_.kv_compress.tasks(args); ++task)
     kernels_.kv_compress.run(args, task, reinterpret_cast<float*>(scratch.data()));
-}
-
-template <class Args>
-void Engine::run_kernel(const Kernel<Args>& kernel, const Args& args) {
-  pool_.run(kernel.tasks(args), [&](int64_t task, float* scratch) {
-    if (!is_cancelled()) kernel.run(args, task, scratch);
-  });
 }
 
 namespace {
@@ -385,7 +381,8 @@ QuantizedActivations Engine::rounded(int buffer, int64_t tokens, int64_t columns
 }
 
 void Engine::count_shared_scratch() {
-  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size() + image_.size());
+  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size() + image_.size() +
+                        products_.size() + screened_.size());
 }
 
 }  // namespace gs

@@ -29,6 +29,13 @@ struct MemoryUse {
   size_t weights, kv_reserved, kv_touched, scratch;
 };
 
+// What topLogits read: panels of matrices without a shadow count as read. Counted by the dispatcher.
+struct Screening {
+  std::atomic<uint64_t> passes{0};
+  std::atomic<uint64_t> panels{0};  // of the matrices, once a pass
+  std::atomic<uint64_t> read{0};    // of these, exactly
+};
+
 using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
 class Engine {
@@ -47,6 +54,7 @@ class Engine {
   // Whether matrices that may be rounded become BF16: the processor must have dot products for it.
   bool bf16() const { return int8_ && kernels_.bf16_available(); }
   Objects& objects() { return objects_; }
+  const Screening& screening() const { return screening_; }
   MemoryUse memory() const;
 
   // Queues `work` for the dispatcher thread and then calls `done` there with what it threw, if anything.
@@ -59,6 +67,8 @@ class Engine {
   // Packs with all threads. Dispatcher only.
   std::shared_ptr<MatrixObject> load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
                                             int64_t columns, const WeightData& data, bool rounded = false);
+  // Makes a shadow of a matrix whose columns are a multiple of 32, with all threads. Dispatcher only.
+  std::shared_ptr<const ShadowObject> shadow(const MatrixObject& matrix);
   std::shared_ptr<VectorObject> load_vector(const std::string& name, MatrixFormat format, int64_t length,
                                             const WeightData& data);
 
@@ -77,7 +87,11 @@ class Engine {
 
   void dispatch();
   template <class Args>
-  void run_kernel(const Kernel<Args>& kernel, const Args& args);
+  void run_kernel(const Kernel<Args>& kernel, const Args& args) {
+    pool_.run(kernel.tasks(args), [&](int64_t task, float* scratch) {
+      if (!is_cancelled()) kernel.run(args, task, scratch);
+    });
+  }
   bool is_cancelled() const;
   void run_op(EmbedOp& op);
   void run_op(const RowsOp& op);
@@ -90,6 +104,9 @@ class Engine {
   void run_op(const AveragePoolArgs& args) { run_kernel(kernels_.average_pool, args); }
   void run_op(MutualAttentionArgs& args);
   void run_op(Bf16MatmulOp& op);
+  // screening.cc
+  void run_op(TopLogitsOp& op);
+  std::vector<int32_t> screen(const TopLogitsOp& op, const QuantizedActivations& acts);
   // At least `bytes` of `region`, which grows and never shrinks.
   uint8_t* shared(Region& region, size_t bytes, const char* purpose);
   // One of the two buffers of rounded activations, laid out for that many; grows with the need.
@@ -103,8 +120,9 @@ class Engine {
   Objects objects_;
 
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
-  Region rounded_[2], partials_, image_;
+  Region rounded_[2], partials_, image_, products_, screened_;
   std::atomic<size_t> shared_scratch_{0};
+  Screening screening_;
   void count_shared_scratch();
   // Of the pass in progress, else null. Written by the dispatcher between regions, read by all workers.
   const std::atomic<bool>* cancel_ = nullptr;

@@ -99,6 +99,9 @@ struct UseOf {
     }
     return Use::kNone;
   }
+  Use operator()(const TopLogitsOp& op) const {
+    return any({{op.x, op.tokens * op.weight.columns}, {op.out, op.tokens * op.width}});
+  }
   Use operator()(const QuantizeStep& step) const { return any({{step.x, step.tokens * step.columns}}); }
 };
 

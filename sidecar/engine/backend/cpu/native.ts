@@ -6,10 +6,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { BackendError, type KvFormat, OutOfMemory, PassCancelled } from '../backend.ts';
+import { BackendError, type KvFormat, OutOfMemory, type Pass, PassCancelled } from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
-const ABI_VERSION = 4;
+const ABI_VERSION = 5;
 
 /** `MatrixFormat` of kernels.h, in its order. */
 export const MATRIX_FORMATS = [
@@ -42,6 +42,8 @@ export interface NativeAddon {
   ): { handle: number; isa: string; description: string; threads: number };
   disposeEngine(engine: number): void;
   loadMatrix(...weight: readonly [...NativeWeight, rounded: boolean]): Promise<number>;
+  shadowMatrix(engine: number, matrix: number): Promise<void>;
+  screening(engine: number): Screening;
   disposeMatrix(engine: number, matrix: number): void;
   disposeVector(engine: number, vector: number): void;
   loadVector(...weight: NativeWeight): Promise<number>;
@@ -73,6 +75,14 @@ export interface NativeAddon {
   ): void;
   upload(engine: number, activation: number, values: Float32Array, firstToken: number): void;
   memory(engine: number): { weights: number; kvReserved: number; kvTouched: number; scratch: number };
+}
+
+/** What {@link Pass.topLogits} read so far: panels are 16 rows of a matrix, counted once a pass. */
+export interface Screening {
+  readonly passes: number;
+  readonly panels: number;
+  /** Those of them that were read exactly; all where there is no shadow. */
+  readonly read: number;
 }
 
 /** engine, name, index into {@link MATRIX_FORMATS}, rows, columns, then a file's path and range, or the bytes and zeros. */

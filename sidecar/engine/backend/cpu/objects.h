@@ -1,6 +1,7 @@
 // What lives on the device: packed matrices, vectors, activations, KV arenas.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "kernels/kernels.h"
@@ -9,10 +10,18 @@
 
 namespace gs {
 
+// A smaller copy of a matrix that tells where its greatest products may be (kernels/screen.cc).
+struct ShadowObject {
+  Region panels, errors;
+
+  const float* bounds() const { return reinterpret_cast<const float*>(errors.data()); }
+};
+
 struct MatrixObject {
   Region panels;
   MatrixFormat format;
   int64_t rows, columns;
+  std::shared_ptr<const ShadowObject> shadow;  // or null
   bool bf16 = false;  // `panels` holds BF16 pairs instead (bf16_matmul.cc), and `format` says nothing
 
   PackedMatrix packed() const { return {panels.data(), format, rows, columns}; }

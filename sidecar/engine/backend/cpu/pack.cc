@@ -36,6 +36,8 @@ constexpr FileBlock file_block(MatrixFormat format) {
       return {256, 176};
     case MatrixFormat::kQ6_K:
       return {256, 210};
+    case MatrixFormat::kShadow:
+      break;
   }
   return {1, 1};
 }
@@ -149,6 +151,7 @@ void read_row(const uint8_t* block, int sub, int lane, uint8_t* header, uint8_t*
     case MatrixFormat::kF32:
     case MatrixFormat::kF16:
     case MatrixFormat::kBF16:
+    case MatrixFormat::kShadow:
       return;
   }
 }
@@ -259,6 +262,8 @@ void pack_panel(MatrixFormat format, const uint8_t* file, int64_t rows, int64_t 
       return pack_quantized<MatrixFormat::kQ5_K>(source, lanes, columns, out);
     case MatrixFormat::kQ6_K:
       return pack_quantized<MatrixFormat::kQ6_K>(source, lanes, columns, out);
+    case MatrixFormat::kShadow:
+      return;
   }
 }
 

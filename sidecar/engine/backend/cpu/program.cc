@@ -24,7 +24,8 @@ enum class OpCode : int {
   kLayerNorm,
   kAddBias,
   kAveragePool,
-  kMutualAttention
+  kMutualAttention,
+  kTopLogits
 };
 
 constexpr int64_t kMaxPosition = int64_t{1} << 24;
@@ -85,7 +86,7 @@ class Decoder {
   }
 
   void decode_op() {
-    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kMutualAttention)))) {
+    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kTopLogits)))) {
       case OpCode::kEmbed:
         return embed();
       case OpCode::kRmsNorm:
@@ -110,6 +111,8 @@ class Decoder {
         return average_pool();
       case OpCode::kMutualAttention:
         return mutual_attention();
+      case OpCode::kTopLogits:
+        return top_logits();
     }
   }
 
@@ -181,6 +184,35 @@ class Decoder {
       // Rows of another offset than the operations before it: not theirs to continue.
       if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
       rows(QuantizeStep{op.args.x, count, x.width, 0}, count);
+    }
+    program_.ops.emplace_back(std::move(op));
+  }
+
+  void top_logits() {
+    const ActivationObject& x = activation();
+    const MatrixObject& weight = object(objects_.matrices);
+    const ActivationObject& out = activation();
+    const int64_t count = tokens(x), first = integer(0, x.tokens - count);
+    require(weight.columns == x.width && !weight.bf16, "topLogits: the matrix does not fit the input");
+    require(count <= kTokenBlock / 2 && count <= out.tokens && out.width % 2 == 0 && out.data() != x.data(),
+            "topLogits: the output does not fit");
+    TopLogitsOp op;
+    op.count = integer(1, out.width / 2);
+    op.also = list(weight.rows, 0);
+    require(static_cast<int64_t>(op.also.size()) <= out.width / 2 - op.count,
+            "topLogits: the output is too narrow");
+    op.weight = weight.packed();
+    op.shadow = weight.shadow.get();
+    if (weight.shadow != nullptr) program_.kept.push_back(weight.shadow);
+    op.x = x.data() + first * x.width;
+    op.tokens = count;
+    op.int8 = int8_ && is_quantized(weight.format);
+    op.out = out.data();
+    op.width = out.width;
+    if (op.int8) {
+      // Rows of another offset than the operations before it: not theirs to continue.
+      if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
+      rows(QuantizeStep{op.x, count, x.width, 0}, count);
     }
     program_.ops.emplace_back(std::move(op));
   }

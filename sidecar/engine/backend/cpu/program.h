@@ -56,6 +56,19 @@ struct Bf16MatmulOp {
   std::vector<Bf16MatmulArgs> targets;
 };
 
+// The greatest products of each row of x, and those asked for.
+struct TopLogitsOp {
+  PackedMatrix weight;
+  const ShadowObject* shadow;  // or null: all of the matrix is read
+  const float* x;
+  int64_t tokens;
+  bool int8;
+  int64_t count;
+  std::vector<int32_t> also;
+  float* out;  // [tokens][width]: width / 2 values, then as many rows of the matrix they are of
+  int64_t width;
+};
+
 struct EmbedOp {
   EmbedArgs args;
   std::vector<int32_t> ids;
@@ -73,7 +86,7 @@ struct AttentionOp {
 };
 
 using Op = std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp, LayerNormArgs,
-                        AddBiasArgs, AveragePoolArgs, MutualAttentionArgs, Bf16MatmulOp>;
+                        AddBiasArgs, AveragePoolArgs, MutualAttentionArgs, Bf16MatmulOp, TopLogitsOp>;
 
 // Pointers inside `ops` point into objects that `kept` keeps alive, and into the ops' own vectors: the vector
 // of ops is filled before any pointer is taken by the runner, which calls bind on each.

@@ -138,7 +138,8 @@ enum class MatrixFormat : int32_t {
   kQ8_0,
   kQ4_K,
   kQ5_K,
-  kQ6_K
+  kQ6_K,
+  kShadow  // six bits with a scale for 32 columns: the copy that screening reads; no file has it
 };
 
 struct PackedMatrix {
@@ -181,6 +182,47 @@ struct MatmulArgs {
   int64_t tokens, columns;
   const MatmulTarget* targets;
   int64_t target_count;
+};
+
+// Rows of W x by panel: out[i] is panel panels[i] (panel i where the list is null), [tokens][16 rows], at
+// most kTokenBlock tokens. The bits are those that matmul gives.
+struct PanelsArgs {
+  PackedMatrix weight;
+  const float* x;
+  QuantizedActivations acts;
+  bool int8;
+  int64_t tokens;
+  const int32_t* panels;
+  int64_t panel_count;
+  float* out;  // [panel_count][tokens][16]
+};
+
+// A shadow of a matrix, and how far off it is; screen.cc says how the two are used. Panel p's 32 numbers in
+// `errors` are at least the norms of its rows' differences from the shadow, then of its rows.
+struct ShadowPackArgs {
+  PackedMatrix from;
+  uint8_t* panels;
+  float* errors;  // [panels][2][16]
+};
+
+// Between which two numbers each panel's greatest product lies, from the shadow.
+struct ScreenArgs {
+  PackedMatrix shadow;
+  const float* errors;
+  // Each token stands in `parts` rows whose sum it is, up to what `factors` accounts for.
+  QuantizedActivations x;
+  int64_t tokens, parts;
+  const float* factors;  // [tokens][2]: of the norm of the difference, and of the row's own
+  float* least;          // [tokens][panels]: some row's product is at least this
+  float* most;           // [tokens][panels]: no row's product is more
+};
+
+// Rounds each token into two rows, the second what the first left over, and says what is then still missing.
+struct ScreenRoundArgs {
+  const float* x;            // [tokens][columns]
+  QuantizedActivations out;  // of 2 * tokens rows
+  int64_t tokens, columns;
+  float* factors;
 };
 
 // gelu_tanh(G x) * (U x), rounded to int8 for the product that reads it: what geluMul and quantize would make
@@ -248,6 +290,12 @@ struct KernelTable {
   Kernel<QuantizeArgs> quantize;
   Kernel<MatmulArgs> matmul;
   Kernel<GatedMatmulArgs> gated_matmul;
+  Kernel<PanelsArgs> panels;
+  Kernel<ShadowPackArgs> shadow_pack;
+  Kernel<ScreenRoundArgs> screen_round;
+  // The same for tokens that were rounded once, into `x`, and whose products are of what was rounded.
+  void (*screen_factors)(const ScreenArgs& args, float* factors);
+  Kernel<ScreenArgs> screen;
   Kernel<EmbedArgs> embed;
   Kernel<LayerNormArgs> layer_norm;
   Kernel<AddBiasArgs> add_bias;
@@ -279,6 +327,11 @@ GS_DECLARE_KERNEL(add, AddArgs);
 GS_DECLARE_KERNEL(quantize, QuantizeArgs);
 GS_DECLARE_KERNEL(matmul, MatmulArgs);
 GS_DECLARE_KERNEL(gated_matmul, GatedMatmulArgs);
+GS_DECLARE_KERNEL(panels, PanelsArgs);
+GS_DECLARE_KERNEL(shadow_pack, ShadowPackArgs);
+GS_DECLARE_KERNEL(screen_round, ScreenRoundArgs);
+void screen_factors(const ScreenArgs& args, float* factors);
+GS_DECLARE_KERNEL(screen, ScreenArgs);
 GS_DECLARE_KERNEL(embed, EmbedArgs);
 GS_DECLARE_KERNEL(layer_norm, LayerNormArgs);
 GS_DECLARE_KERNEL(add_bias, AddBiasArgs);

@@ -74,6 +74,7 @@ Int8Strip int8_strip_of(MatrixFormat format) {
     case MatrixFormat::kF32:
     case MatrixFormat::kF16:
     case MatrixFormat::kBF16:
+    case MatrixFormat::kShadow:
       break;
   }
   return nullptr;
@@ -183,6 +184,32 @@ void gated_matmul(const GatedMatmulArgs& args, int64_t task, float* scratch) {
     block_of_rows(args.gate, block, i * kBlockPanels, gate);
     block_of_rows(args.up, block, i * kBlockPanels, up);
     round_gated(gate, up, tokens, args.out, first_token * blocks + i * tokens);
+  }
+}
+
+int64_t panels_tasks(const PanelsArgs& args) { return (args.panel_count + kMaxStrip - 1) / kMaxStrip; }
+
+void panels(const PanelsArgs& args, int64_t task, float* scratch) {
+  const PackedMatrix& weight = args.weight;
+  const TokenBlock block = token_block(args.acts, weight.columns, 0, args.tokens);
+  const Int8Strip int8 = args.int8 ? int8_strip_of(weight.format) : nullptr;
+  const int64_t bytes = panel_bytes(weight.format, weight.columns), end = (task + 1) * kMaxStrip;
+  const int width = int8 != nullptr ? kStripPanels : kFloatPanels;
+  const int64_t last = end < args.panel_count ? end : args.panel_count;
+  for (int64_t first = task * kMaxStrip; first < last; first += width) {
+    const int count = static_cast<int>(last - first < width ? last - first : width);
+    const uint8_t* strip[kMaxStrip];
+    for (int p = 0; p < count; p++) {
+      const int64_t index = args.panels == nullptr ? first + p : args.panels[first + p];
+      strip[p] = weight.panels + index * bytes;
+    }
+    float* out = args.out + first * args.tokens * kPanelRows;
+    if (int8 != nullptr) {
+      int8(strip, count, block, out);
+    } else {
+      float_strip(weight.format, strip, count, args.x, args.tokens, weight.columns, scratch + kOutFloats,
+                  out);
+    }
   }
 }
 

@@ -87,6 +87,8 @@ constexpr QuantFormat quant_format(MatrixFormat format) {
       return {5, 0, ScaleKind::kK};
     case MatrixFormat::kQ6_K:
       return {6, 32, ScaleKind::kKSigned};
+    case MatrixFormat::kShadow:
+      return {6, 32, ScaleKind::kF16};
     case MatrixFormat::kF32:
     case MatrixFormat::kF16:
     case MatrixFormat::kBF16:
