@@ -10,20 +10,27 @@ import type {
   ImageProgress,
 } from '../sidecar/protocol/methods.ts';
 import type { DecodedPicture } from '../webview/messages.ts';
-import { clampRegion, type Encoding, type Picture, type Region } from '../webview/picture.ts';
+import { clampRegion, distinctName, type Encoding, type Picture, type Region } from '../webview/picture.ts';
 import type { ChatEvent } from '../webview/state.ts';
 import type { PictureShelf, ShelvedPicture } from './picture-shelf.ts';
 
 export interface AttachedPicturesOptions {
   readonly encode: (params: EncodeImageParams, signal: AbortSignal) => Promise<EncodeImageResult>;
   readonly shelf: PictureShelf;
-  /** As the state has it now. */
-  readonly find: (key: string) => Picture | undefined;
+  /** Of the conversation and of the next question, as the state has them now. */
+  readonly all: () => readonly Picture[];
   readonly dispatch: (event: ChatEvent) => void;
   readonly showThumbnail: (key: string, png: Uint8Array<ArrayBuffer>) => void;
-  /** What went wrong, in a sentence. */
-  readonly describe: (error: unknown) => string;
+  /** What went wrong. */
+  readonly describe: (error: unknown) => PictureProblem;
   readonly log: (line: string) => void;
+}
+
+export interface PictureProblem {
+  /** A sentence for a person. */
+  readonly message: string;
+  /** The model has no image tower. */
+  readonly blind?: true;
 }
 
 export class AttachedPictures {
@@ -37,7 +44,7 @@ export class AttachedPictures {
   }
 
   attach(key: string, decoded: DecodedPicture): void {
-    const { name, width, height, notes } = decoded;
+    const { width, height, notes } = decoded;
     const shelved = {
       width,
       height,
@@ -48,7 +55,8 @@ export class AttachedPictures {
     this.#options.showThumbnail(key, shelved.thumbnail);
     const picture: Picture = {
       key,
-      name,
+      // Pasted ones all have one name, and a message about one of them must say which.
+      name: distinctName(decoded.name, this.#options.all()),
       width,
       height,
       notes,
@@ -66,7 +74,7 @@ export class AttachedPictures {
   }
 
   async chooseRegion(key: string, region: Region | null, thumbnail: Uint8Array<ArrayBuffer>): Promise<void> {
-    const picture = this.#options.find(key);
+    const picture = this.#find(key);
     const shelved = await this.pixels(key);
     if (picture === undefined || shelved === null) return;
     this.#shelve(key, { ...shelved, thumbnail });
@@ -83,23 +91,33 @@ export class AttachedPictures {
   }
 
   readDetails(key: string, details: boolean): void {
-    const picture = this.#options.find(key);
+    const picture = this.#find(key);
     if (picture === undefined || picture.details === details) return;
     this.#change({ ...picture, details, encoding: { state: 'waiting' } });
     this.#encode(key);
   }
 
+  /** Ends what is being encoded of it. */
+  stop(key: string): void {
+    this.#running.get(key)?.abort.abort();
+    this.#running.delete(key);
+    const picture = this.#find(key);
+    if (picture === undefined || picture.encoding.state === 'ready' || picture.encoding.state === 'failed')
+      return;
+    this.#change({ ...picture, encoding: { state: 'stopped' } });
+  }
+
   encodeAgain(key: string): void {
-    const picture = this.#options.find(key);
+    const picture = this.#find(key);
     if (picture === undefined) return;
     this.#change({ ...picture, encoding: { state: 'waiting' } });
     this.#encode(key);
   }
 
   progressed(progress: ImageProgress): void {
-    const picture = this.#options.find(progress.requestId.split('/')[0] ?? '');
-    if (picture === undefined || picture.encoding.state === 'ready' || picture.encoding.state === 'failed')
-      return;
+    const picture = this.#find(progress.requestId.split('/')[0] ?? '');
+    const ended: readonly Encoding['state'][] = ['ready', 'failed', 'stopped'];
+    if (picture === undefined || ended.includes(picture.encoding.state)) return;
     const { phase, layer, layers, image, images, secondsLeft } = progress;
     const encoding: Encoding =
       phase === 'encoding'
@@ -121,17 +139,27 @@ export class AttachedPictures {
   }
 
   /**
-   * As a question sends them. With `anew`, each is encoded first, for a sidecar that has forgotten them.
-   * @throws an error with a sentence when one of them cannot be sent: an answer must never pretend to have seen it
+   * As a question sends them. With `anew`, each is encoded first, for a sidecar that has forgotten them. `signal` ends their
+   * encoding.
+   * @throws PictureError when one of them cannot be sent: an answer must never pretend to have seen it
    */
-  async toWire(pictures: readonly Picture[], { anew = false } = {}): Promise<ChatImage[]> {
+  async toWire(
+    pictures: readonly Picture[],
+    { anew = false, signal }: { readonly anew?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<ChatImage[]> {
+    const stop = () => {
+      for (const { key } of pictures) this.stop(key);
+    };
     for (const { key, encoding } of pictures)
       if (anew || encoding.state !== 'ready') if (!this.#running.has(key)) this.encodeAgain(key);
+    signal?.addEventListener('abort', stop);
     await this.settled(pictures);
+    signal?.removeEventListener('abort', stop);
+    signal?.throwIfAborted();
     return pictures.map((before): ChatImage => {
-      const { name, details, encoding } = this.#options.find(before.key) ?? before;
-      if (encoding.state === 'failed') throw new PictureError(encoding.message);
-      if (encoding.state !== 'ready') throw new PictureError(`“${name}” is not ready.`);
+      const { name, details, encoding } = this.#find(before.key) ?? before;
+      if (encoding.state === 'failed') throw new PictureError(encoding);
+      if (encoding.state !== 'ready') throw new PictureError({ message: `“${name}” is not ready.` });
       return { id: encoding.imageId, name, ...(details && { details }) };
     });
   }
@@ -146,6 +174,10 @@ export class AttachedPictures {
     for (const [key, { abort }] of this.#running) if (!keys.has(key)) abort.abort();
     for (const key of this.#inMemory.keys()) if (!keys.has(key)) this.#inMemory.delete(key);
     void this.#options.shelf.keepOnly(keys);
+  }
+
+  #find(key: string): Picture | undefined {
+    return this.#options.all().find((picture) => picture.key === key);
   }
 
   #shelve(key: string, picture: ShelvedPicture): void {
@@ -166,7 +198,9 @@ export class AttachedPictures {
   #encode(key: string): void {
     this.#running.get(key)?.abort.abort();
     const abort = new AbortController();
-    const running = { abort, ended: this.#encodeNow(key, abort.signal) };
+    // Nobody waits for the sidecar's word that it has ended.
+    const aborted = new Promise<void>((resolve) => abort.signal.addEventListener('abort', () => resolve()));
+    const running = { abort, ended: Promise.race([this.#encodeNow(key, abort.signal), aborted]) };
     this.#running.set(key, running);
     void running.ended.then(() => {
       if (this.#running.get(key) === running) this.#running.delete(key);
@@ -174,12 +208,13 @@ export class AttachedPictures {
   }
 
   async #encodeNow(key: string, signal: AbortSignal): Promise<void> {
-    const asked = this.#options.find(key);
+    const asked = this.#find(key);
     let change: (picture: Picture) => Picture;
     try {
       const shelved = await this.pixels(key);
       if (asked === undefined || signal.aborted) return;
-      if (shelved === null) throw new PictureError(`“${asked.name}” is no longer kept. Attach it again.`);
+      if (shelved === null)
+        throw new PictureError({ message: `“${asked.name}” is no longer kept. Attach it again.` });
       const image = { kind: 'pixels', ...cutOut(shelved, asked.region) } as const;
       // Unique also when the same picture is encoded again; progress finds the picture by its first part.
       const requestId = `${key}/${++requests}`;
@@ -194,18 +229,25 @@ export class AttachedPictures {
         encoding: { state: 'ready', imageId, tokens },
       });
     } catch (error) {
-      const message = error instanceof PictureError ? error.message : this.#options.describe(error);
-      change = (picture) => ({ ...picture, encoding: { state: 'failed', message } });
+      const problem = error instanceof PictureError ? error.problem : this.#options.describe(error);
+      change = (picture) => ({ ...picture, encoding: { state: 'failed', ...problem } });
     }
-    const picture = this.#options.find(key);
+    const picture = this.#find(key);
     if (picture !== undefined && !signal.aborted) this.#change(change(picture));
   }
 }
 
 let requests = 0;
 
-/** Why a picture cannot be sent, in a sentence for a person. */
-export class PictureError extends Error {}
+/** Why a picture cannot be sent. */
+export class PictureError extends Error {
+  readonly problem: PictureProblem;
+
+  constructor({ message, blind }: PictureProblem) {
+    super(message);
+    this.problem = { message, ...(blind && { blind }) };
+  }
+}
 
 /** The part `region` of a picture's pixels. */
 export function cutOut(

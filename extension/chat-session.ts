@@ -39,10 +39,10 @@ export interface ChatSessionOptions {
   readonly preview: (params: PreviewParams, signal: AbortSignal) => Promise<CostPreview>;
   /** What the person pinned and dropped. */
   readonly choice: () => ContextChoice;
-  /** Resolves when all of them have been encoded; with `anew`, encodes them once more first. */
+  /** Resolves when all of them have been encoded; with `anew`, encodes them once more first. Aborting ends that. */
   readonly images: (
     pictures: readonly Picture[],
-    options: { readonly anew: boolean },
+    options: { readonly anew: boolean; readonly signal: AbortSignal },
   ) => Promise<ChatImage[]>;
   /** True for the error of a sidecar that no longer has an image. */
   readonly isImageUnknown: (error: unknown) => boolean;
@@ -76,6 +76,7 @@ export class ChatSession {
     if (next === this.#state) return;
     this.#state = next;
     this.#options.onEvent(event);
+    if (changesDraft(event)) this.#save();
   }
 
   /** Asks `question`; resolves when its answer has ended. A question while an answer is under way is refused. */
@@ -143,28 +144,28 @@ export class ChatSession {
   }
 
   #save(): void {
-    const { messages, promptUse } = this.#state;
-    this.#options.save({ messages, promptUse });
+    const { messages, promptUse, attachments, pictures } = this.#state;
+    this.#options.save({ messages, promptUse, attachments, pictures });
   }
 
   /** Once more with images encoded anew where the sidecar has forgotten them, as after a restart. */
   async #answer(requestId: string, signal: AbortSignal): Promise<ChatResult> {
     try {
-      const params = await this.#params(requestId, false);
+      const params = await this.#params(requestId, false, signal);
       signal.throwIfAborted();
       return await this.#options.chat(params, signal);
     } catch (error) {
       if (signal.aborted || !this.#options.isImageUnknown(error)) throw error;
-      return this.#options.chat(await this.#params(requestId, true), signal);
+      return this.#options.chat(await this.#params(requestId, true, signal), signal);
     }
   }
 
   /** What is sent is the conversation as it stands when the question is asked; encoding changes only its pictures. */
-  async #params(requestId: string, anew: boolean): Promise<ChatParams> {
+  async #params(requestId: string, anew: boolean, signal: AbortSignal): Promise<ChatParams> {
     const state = this.#state;
     const images = new Map<UserMessage, readonly ChatImage[]>();
     for (const question of questionsWithPictures(state))
-      images.set(question, await this.#options.images(question.pictures ?? [], { anew }));
+      images.set(question, await this.#options.images(question.pictures ?? [], { anew, signal }));
     return chatParams(requestId, state, images, this.#options.choice());
   }
 
@@ -183,7 +184,7 @@ export class ChatSession {
     } catch (error) {
       const overLong = this.#options.overLongOf(error);
       if (running.abort.signal.aborted) this.dispatch({ type: 'stopped', requestId });
-      else if (overLong !== null && event.type === 'asked') {
+      else if (event.type === 'asked' && (overLong !== null || hasUnreadablePicture(this.#state))) {
         this.dispatch({ type: 'taken-back', requestId, overLong });
         throw error;
       } else this.dispatch({ type: 'failed', requestId, failure: this.#options.describeFailure(error) });
@@ -194,6 +195,16 @@ export class ChatSession {
       }
     }
   }
+}
+
+/** What goes along with the next question is kept over a reload; how far its encoding is, is not. */
+function changesDraft(event: ChatEvent): boolean {
+  if (event.type === 'picture-changed') return ['ready', 'failed'].includes(event.picture.encoding.state);
+  return ['attached', 'detached', 'picture-attached', 'picture-removed'].includes(event.type);
+}
+
+function hasUnreadablePicture(state: ChatState): boolean {
+  return lastQuestion(state)?.pictures?.some(({ encoding }) => encoding.state === 'failed') ?? false;
 }
 
 /** The last question of `state` and everything that was answered before it; `images` gives each question's images. */

@@ -2,7 +2,8 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
-import type { HostMessage, PageRequest } from '../webview/messages.ts';
+import type { Status } from '../sidecar/protocol/methods.ts';
+import type { DiagramLanguage, HostMessage, PageRequest } from '../webview/messages.ts';
 import {
   type Attachment,
   allPictures,
@@ -20,7 +21,7 @@ import { readSettings } from './config.ts';
 import type { ContextChoiceStore } from './context-choice.ts';
 import { activateContextPanel } from './context-panel.ts';
 import { insertAtCursor, openLink, openWorkspaceFile, selectedText } from './editor-actions.ts';
-import { isImageUnknown, modelFailure, overLongOf, pictureFailure, requestFailure } from './failure.ts';
+import { isImageUnknown, modelFailure, overLongOf, pictureProblem, requestFailure } from './failure.ts';
 import { attachedMentions, mentionedText, TerminalOutput } from './mentioned-text.ts';
 import { parsePageMessage } from './page-message.ts';
 import { activatePictureCommands, choosePictures, type PictureChat } from './picture-commands.ts';
@@ -67,6 +68,8 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
   /** Told when the page has drawn itself; null while it is there. */
   #awaitingPage: (() => void)[] | null = [];
   #focusWhenReady = false;
+  /** What reads pictures; null until a model was loaded. */
+  #reader: string | null = null;
 
   constructor(
     context: vscode.ExtensionContext,
@@ -96,10 +99,10 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     this.#pictures = new AttachedPictures({
       encode: (params, signal) => client.encodeImage(params, signal),
       shelf: new PictureShelf(folder),
-      find: (key) => allPictures(this.session.state).find((picture) => picture.key === key),
+      all: () => allPictures(this.session.state),
       dispatch: (event) => this.session.dispatch(event),
       showThumbnail: (key, png) => this.#post({ type: 'thumbnail', key, png: png.buffer }),
-      describe: (error) => pictureFailure(error, t),
+      describe: (error) => pictureProblem(error, t),
       log: (line) => log.error(line),
     });
     this.workspaceChanged();
@@ -109,6 +112,7 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
       client.onStatusChanged((status) => {
         const failure = modelFailure(status, readSettings().modelPath !== undefined, t);
         this.session.dispatch({ type: 'status-changed', status, failure });
+        this.#modelChanged(status);
       }),
       // Whoever writes in an editor by now does not want the keyboard elsewhere.
       vscode.window.onDidChangeTextEditorSelection(() => {
@@ -164,23 +168,52 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
   }
 
   async attachFile(name: string, bytes: Uint8Array): Promise<void> {
+    // A buffer of its own: what the file system gives may be part of a larger one.
+    await this.#attach((key) => ({ type: 'decode', key, name, bytes: new Uint8Array(bytes).buffer }));
+  }
+
+  async attachDrawing(name: string, language: DiagramLanguage, source: string): Promise<void> {
+    await this.#attach((key) => ({ type: 'draw', key, name, language, source }));
+  }
+
+  async #attach(message: (key: string) => HostMessage): Promise<void> {
     await new Promise<void>((ready) =>
       this.#awaitingPage === null ? ready() : this.#awaitingPage.push(ready),
     );
     const key = randomUUID();
     await new Promise<void>((resolve, reject) => {
       this.#decoding.set(key, { resolve, reject });
-      // A buffer of its own: what the file system gives may be part of a larger one.
-      this.#post({ type: 'decode', key, name, bytes: new Uint8Array(bytes).buffer });
+      this.#post(message(key));
     });
+  }
+
+  get blindness(): string | null {
+    const support = this.session.state.status?.images;
+    return support === undefined || support.available ? null : (support.reason ?? '');
   }
 
   attachText(attachment: Attachment): void {
     this.session.dispatch({ type: 'attached', attachment });
   }
 
-  ask(question: string): void {
-    if (!isBusy(this.session.state)) void this.session.ask(question);
+  async ask(question: string): Promise<void> {
+    if (!isBusy(this.session.state)) {
+      try {
+        return await this.session.ask(question);
+      } catch {
+        // Taken back; the page says why.
+      }
+    }
+    this.#post({ type: 'draft', question });
+  }
+
+  /** What was read for one model means nothing to another, and what one could not read another may. */
+  #modelChanged({ state, model, images }: Status): void {
+    if (state !== 'ready') return;
+    const reader = JSON.stringify([model?.path, images]);
+    if (this.#reader !== null && this.#reader !== reader)
+      for (const { key } of this.session.state.pictures) this.#pictures.encodeAgain(key);
+    this.#reader = reader;
   }
 
   workspaceChanged(): void {
@@ -201,6 +234,8 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     if (message.type === 'ready') {
       this.#post({ type: 'state', state: this.session.state });
       void this.#showThumbnails();
+      for (const { key, encoding } of this.session.state.pictures)
+        if (encoding.state === 'stopped') this.#pictures.encodeAgain(key);
       for (const ready of this.#awaitingPage ?? []) ready();
       this.#awaitingPage = null;
       if (this.#focusWhenReady) this.#post({ type: 'focus' });
@@ -319,6 +354,7 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
 }
 
 const COMMANDS: Readonly<Record<Exclude<FixAction, 'retry'>, [command: string, ...args: string[]]>> = {
+  'new-chat': ['gemmaSidecar.chat.new'],
   'choose-model': ['gemmaSidecar.model.choose'],
   'use-built-in-model': ['gemmaSidecar.model.useBuiltIn'],
   'restart-sidecar': ['gemmaSidecar.sidecar.restart'],

@@ -4,7 +4,7 @@ import type { OverLong } from '../sidecar/protocol/context-types.ts';
 import { ErrorCode, SHOWN_TO_PERSON } from '../sidecar/protocol/errors.ts';
 import type { Status } from '../sidecar/protocol/methods.ts';
 import type { Failure, FixAction } from '../webview/state.ts';
-import { PictureError } from './attached-pictures.ts';
+import { PictureError, type PictureProblem } from './attached-pictures.ts';
 import type { SidecarExit } from './sidecar-process.ts';
 
 /** A request that ended because its process did. */
@@ -44,7 +44,8 @@ export function requestFailure(error: unknown, usesOwnModel: boolean, t: Transla
       fixes: ['restart-sidecar'],
     };
   }
-  if (error instanceof PictureError) return { message: error.message, fixes: ['retry'] };
+  if (error instanceof PictureError)
+    return { message: error.message, fixes: error.problem.blind ? BLIND_FIXES : ['retry'] };
   const code = errorCode(error);
   if (code === ErrorCode.Model) return { message: messageOf(error), fixes: modelFixes(usesOwnModel) };
   if (code !== null && SHOWN_TO_PERSON.has(code))
@@ -56,12 +57,15 @@ export function requestFailure(error: unknown, usesOwnModel: boolean, t: Transla
 }
 
 /** Why a picture cannot be sent. */
-export function pictureFailure(error: unknown, t: Translate): string {
+export function pictureProblem(error: unknown, t: Translate): PictureProblem {
   const code = errorCode(error);
-  if (code !== null && SHOWN_TO_PERSON.has(code)) return messageOf(error);
-  if (error instanceof SidecarExitedError || error instanceof SidecarStoppedError)
-    return t('The sidecar stopped while it was reading the picture. Try again.');
-  return t('The picture could not be read because of a fault in Gemma Sidecar. Its log says more.');
+  if (code === ErrorCode.NoImageTower) return { message: messageOf(error), blind: true };
+  if (code !== null && SHOWN_TO_PERSON.has(code)) return { message: messageOf(error) };
+  const message =
+    error instanceof SidecarExitedError || error instanceof SidecarStoppedError
+      ? t('The sidecar stopped while it was reading the picture. Try again.')
+      : t('The picture could not be read because of a fault in Gemma Sidecar. Its log says more.');
+  return { message };
 }
 
 /** What does not fit, where that is why a question failed. */
@@ -125,11 +129,14 @@ function modelFixes(usesOwnModel: boolean): readonly FixAction[] {
   return usesOwnModel ? ['choose-model', 'use-built-in-model'] : ['choose-model', 'show-log'];
 }
 
+/** A conversation with pictures in it goes on only with a model that sees. */
+const BLIND_FIXES: readonly FixAction[] = ['choose-model', 'open-settings', 'new-chat'];
+
 const FIXES: Readonly<Record<number, readonly FixAction[]>> = {
   [ErrorCode.ContextFull]: ['retry', 'open-settings'],
   [ErrorCode.Memory]: ['open-settings', 'choose-model'],
   [ErrorCode.Workspace]: ['retry', 'open-folder'],
-  [ErrorCode.NoImageTower]: ['choose-model', 'open-settings'],
+  [ErrorCode.NoImageTower]: BLIND_FIXES,
   [ErrorCode.Image]: ['retry'],
 };
 

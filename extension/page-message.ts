@@ -122,6 +122,7 @@ function isKey(value: unknown): value is string {
 
 const FIX_ACTIONS: Readonly<Record<FixAction, true>> = {
   retry: true,
+  'new-chat': true,
   'choose-model': true,
   'use-built-in-model': true,
   'restart-sidecar': true,

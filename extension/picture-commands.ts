@@ -4,8 +4,17 @@
  */
 
 import * as vscode from 'vscode';
-import { MAX_PICTURE_FILE_BYTES } from '../webview/messages.ts';
+import { type DiagramLanguage, MAX_PICTURE_FILE_BYTES } from '../webview/messages.ts';
 import type { Attachment } from '../webview/state.ts';
+import {
+  type DiagramBlock,
+  type DiagramKind,
+  diagramBlocks,
+  diagramKind,
+  plainDrawio,
+  plantumlSource,
+} from './diagram-source.ts';
+import { notebookPictures } from './notebook-pictures.ts';
 
 const { t } = vscode.l10n;
 
@@ -14,13 +23,16 @@ export interface PictureChat {
   open(): Promise<void>;
   /** Resolves when the page has decoded and attached it. @throws an error with a sentence when it cannot */
   attachFile(name: string, bytes: Uint8Array): Promise<void>;
+  /** The same for the source of a diagram, which the page draws. */
+  attachDrawing(name: string, language: DiagramLanguage, source: string): Promise<void>;
   attachText(attachment: Attachment): void;
-  /** Asks at once, or leaves the question to be typed while an answer is under way. */
-  ask(question: string): void;
+  /** Why the model cannot see pictures; null when it can, or when nobody knows yet. */
+  readonly blindness: string | null;
+  /** Asks at once; what cannot be asked now is left in the input. Resolves when the answer has ended. */
+  ask(question: string): Promise<void>;
 }
 
 const PICTURE_NAME = /\.(png|jpe?g|webp|gif|bmp|svg)$/i;
-const DIAGRAM_NAME = /\.(mmd|mermaid|puml|plantuml|drawio|dio|svg)$/i;
 const MAX_SOURCE_CHARACTERS = 400_000;
 
 export function activatePictureCommands(context: vscode.ExtensionContext, chat: PictureChat): void {
@@ -35,10 +47,13 @@ export function activatePictureCommands(context: vscode.ExtensionContext, chat: 
     vscode.commands.registerCommand('gemmaSidecar.image.explain', (uri?: unknown, all?: unknown) =>
       told(() => explainImages(chat, uri, all)),
     ),
-    vscode.commands.registerCommand('gemmaSidecar.diagram.explain', (uri?: unknown) =>
-      told(() => explainDiagram(chat, uri)),
+    vscode.commands.registerCommand('gemmaSidecar.image.explainOutput', (given?: unknown) =>
+      told(() => explainOutput(chat, given)),
     ),
-    vscode.languages.registerCodeLensProvider({ language: 'markdown' }, new ImageLinkLenses()),
+    vscode.commands.registerCommand('gemmaSidecar.diagram.explain', (uri?: unknown, block?: unknown) =>
+      told(() => explainDiagram(chat, uri, block)),
+    ),
+    vscode.languages.registerCodeLensProvider({ language: 'markdown' }, new PictureLenses()),
   );
 }
 
@@ -63,27 +78,74 @@ async function explainImages(chat: PictureChat, first: unknown, all: unknown): P
   if (pictures.length === 0) throw new Error(t('Open a picture, or choose one in the Explorer.'));
   await chat.open();
   for (const uri of pictures) await chat.attachFile(nameOf(uri), await readPicture(uri));
-  chat.ask(pictures.length === 1 ? t('Explain this picture.') : t('Explain these pictures.'));
+  void chat.ask(questionAbout(pictures.length));
 }
 
-async function explainDiagram(chat: PictureChat, given: unknown): Promise<void> {
+async function explainOutput(chat: PictureChat, given: unknown): Promise<void> {
+  const pictures = notebookPictures(given);
+  if (pictures.length === 0)
+    throw new Error(
+      t('The outputs of this cell hold no picture. Select a cell of a notebook that shows one.'),
+    );
+  await chat.open();
+  for (const { name, bytes } of pictures) await chat.attachFile(name, bytes);
+  void chat.ask(questionAbout(pictures.length));
+}
+
+function questionAbout(pictures: number): string {
+  return pictures === 1 ? t('Explain this picture.') : t('Explain these pictures.');
+}
+
+/** The whole file, or a block of it; as it stands in the editor, saved or not. */
+async function explainDiagram(chat: PictureChat, given: unknown, block: unknown): Promise<void> {
   const uri = isUri(given) ? given : activeUri();
-  if (uri === undefined || !DIAGRAM_NAME.test(uri.path))
+  const kind = isBlock(block) ? block.kind : uri && diagramKind(uri.path);
+  if (uri === undefined || !kind)
     throw new Error(t('Open the source of a diagram (Mermaid, PlantUML, draw.io or SVG) first.'));
   const document = await vscode.workspace.openTextDocument(uri);
-  const text = document.getText();
+  const last = document.lineAt(document.lineCount - 1);
+  const [startLine, endLine] = isBlock(block)
+    ? [block.firstLine + 1, Math.min(block.lastLine, last.lineNumber) + 1]
+    : [1, document.lineCount];
+  const text = document.getText(
+    new vscode.Range(startLine - 1, 0, endLine - 1, document.lineAt(endLine - 1).text.length),
+  );
   if (text.length > MAX_SOURCE_CHARACTERS)
     throw new Error(t('“{0}” is too long to be sent as text. Attach a picture of it instead.', nameOf(uri)));
   await chat.open();
-  // As it stands in the editor, saved or not. Other sources have no renderer that works offline; their text says it all.
-  if (/\.svg$/i.test(uri.path)) await chat.attachFile(nameOf(uri), new TextEncoder().encode(text));
+  const alone = await drawn(chat, nameOf(uri), kind, text);
   chat.attachText({
     path: vscode.workspace.asRelativePath(uri),
-    startLine: 1,
-    endLine: document.lineCount,
-    text,
+    startLine,
+    endLine,
+    text: kind === 'drawio' ? plainDrawio(text) : text,
   });
-  chat.ask(t('Explain this diagram.'));
+  if (alone !== null) void vscode.window.showInformationMessage(alone);
+  void chat.ask(t('Explain this diagram.'));
+}
+
+/** Attaches the picture of a diagram; else says why its text goes alone. */
+async function drawn(
+  chat: PictureChat,
+  name: string,
+  kind: DiagramKind,
+  text: string,
+): Promise<string | null> {
+  if (kind === 'drawio')
+    return t(
+      'draw.io diagrams are sent as text; attach a picture that draw.io exported to have that looked at too.',
+    );
+  if (chat.blindness !== null) return t('The diagram is sent as text alone. {0}', chat.blindness);
+  try {
+    if (kind === 'svg') await chat.attachFile(name, new TextEncoder().encode(text));
+    else await chat.attachDrawing(name, kind, kind === 'plantuml' ? plantumlSource(text) : text);
+    return null;
+  } catch (error) {
+    return t(
+      'The diagram is sent as text alone. {0}',
+      error instanceof Error ? error.message : String(error),
+    );
+  }
 }
 
 async function readPicture(uri: vscode.Uri): Promise<Uint8Array> {
@@ -110,11 +172,26 @@ function isUri(value: unknown): value is vscode.Uri {
   return value instanceof vscode.Uri;
 }
 
-/** Above each line of Markdown that shows a picture of the workspace: a way to have it explained. */
-class ImageLinkLenses implements vscode.CodeLensProvider {
+function isBlock(value: unknown): value is DiagramBlock {
+  if (typeof value !== 'object' || value === null) return false;
+  const { kind, firstLine, lastLine } = value as Partial<DiagramBlock>;
+  const lines = [firstLine, lastLine].every((line) => Number.isInteger(line) && Number(line) >= 0);
+  return (kind === 'mermaid' || kind === 'plantuml') && lines;
+}
+
+/** Above each line of Markdown that shows a picture of the workspace, and each diagram: a way to have it explained. */
+class PictureLenses implements vscode.CodeLensProvider {
   provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {
-    const lenses: vscode.CodeLens[] = [];
-    for (let line = 0; line < Math.min(document.lineCount, MAX_LENS_LINES); line++) {
+    const lineCount = Math.min(document.lineCount, MAX_LENS_LINES);
+    const lenses = diagramBlocks(lineCount, (line) => document.lineAt(line).text).map(
+      (block) =>
+        new vscode.CodeLens(document.lineAt(block.firstLine - 1).range, {
+          command: 'gemmaSidecar.diagram.explain',
+          title: t('Explain Diagram'),
+          arguments: [document.uri, block],
+        }),
+    );
+    for (let line = 0; line < lineCount; line++) {
       const { text, range } = document.lineAt(line);
       for (const target of imageLinks(text)) {
         const folder = vscode.Uri.joinPath(document.uri, '..');

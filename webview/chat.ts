@@ -169,8 +169,12 @@ export class GemmaChat extends LitElement {
       case 'focus':
         this.#focusInput();
         break;
+      case 'draft':
+        this.#composer?.suggest(message.question);
+        break;
       case 'decode':
-        this.#composer?.takePicture(message.key, message.name, message.bytes);
+      case 'draw':
+        this.#composer?.takePicture(message);
         break;
       case 'mentions':
         this.#composer?.showMentions(message.query, message.mentions);

@@ -11,7 +11,7 @@ import { costLine, dropLabel, overLongWords } from './cost-line.ts';
 import { icon } from './icons.ts';
 import { insertMention, type MentionTarget, mentionAt, withoutMention } from './mentions.ts';
 import type { Picture } from './picture.ts';
-import { filesOf } from './picture-intake.ts';
+import { filesOf, type PictureFromHost } from './picture-intake.ts';
 import { recall, remember, send } from './port.ts';
 import { sharedStyles } from './shared-styles.ts';
 import type { Attachment, PromptUse } from './state.ts';
@@ -316,9 +316,14 @@ export class GemmaComposer extends LitElement {
     });
   }
 
-  /** Decodes a file that the host has read. */
-  takePicture(key: string, name: string, bytes: ArrayBuffer): void {
-    this.#tray?.takeFromHost(key, name, bytes);
+  /** Decodes or draws what the host has read. */
+  takePicture(picture: PictureFromHost): void {
+    this.#tray?.takeFromHost(picture);
+  }
+
+  /** A question that could not be asked at once. */
+  suggest(question: string): void {
+    if (this.draft.trim() === '') this.#setDraft(question);
   }
 
   get #tray() {

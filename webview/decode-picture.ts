@@ -1,7 +1,8 @@
 /** From the bytes of a picture file to pixels, by the browser's own decoders. Nothing is loaded from anywhere. */
 
+import { drawDiagram } from './draw-diagram.ts';
 import { checkImage, type ImageHeader, ImageProblem, MIME_TYPES } from './image-header.ts';
-import { type DecodedPicture, MAX_SENT_PIXELS } from './messages.ts';
+import { type DecodedPicture, type DiagramLanguage, MAX_SENT_PIXELS } from './messages.ts';
 
 const THUMBNAIL_SIDE = 192;
 /** Vectors are drawn at twice what the image tower sees, so that its own shrinking smooths them. */
@@ -11,6 +12,16 @@ const SVG_SIDE = 1792;
 export async function decodePicture(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<DecodedPicture> {
   const header = checkImage(name, bytes);
   return header.type === 'svg' ? drawSvg(name, bytes, header) : drawBitmap(name, bytes, header);
+}
+
+/** @throws ImageProblem that says why the source of a diagram cannot be drawn */
+export async function drawSource(
+  name: string,
+  language: DiagramLanguage,
+  source: string,
+): Promise<DecodedPicture> {
+  const svg = new TextEncoder().encode(await drawDiagram(name, language, source));
+  return drawSvg(name, svg, checkImage(name, svg));
 }
 
 /** The part `region` of pixels as a small PNG. */

@@ -9,6 +9,7 @@ import type { Failure, FixAction } from './state.ts';
 
 const LABELS: Readonly<Record<FixAction, string>> = {
   retry: 'Try again',
+  'new-chat': 'New chat',
   'choose-model': 'Choose model file…',
   'use-built-in-model': 'Use built-in model',
   'restart-sidecar': 'Restart sidecar',

@@ -12,6 +12,9 @@ export const MAX_PICTURE_FILE_BYTES = 64 * 2 ** 20;
 /** What a message to the sidecar holds; larger pictures are shrunk first. */
 export const MAX_SENT_PIXELS = 16_000_000;
 
+/** Sources of diagrams that the page draws itself. */
+export type DiagramLanguage = 'mermaid' | 'plantuml';
+
 /** Pixels as the page's browser decoded them: RGBA, straight alpha, row by row from the top. */
 export interface DecodedPicture {
   readonly name: string;
@@ -85,8 +88,18 @@ export type HostMessage =
   | { readonly type: 'event'; readonly event: ChatEvent }
   /** Put the keyboard focus on the input. */
   | { readonly type: 'focus' }
+  /** A question to put into the input, unless something is written there. */
+  | { readonly type: 'draft'; readonly question: string }
   /** The file of a picture, for the page to decode; it answers with `attach-picture` or `picture-refused`. */
   | { readonly type: 'decode'; readonly key: string; readonly name: string; readonly bytes: ArrayBuffer }
+  /** The source of a diagram, to be drawn; answered in the same way. */
+  | {
+      readonly type: 'draw';
+      readonly key: string;
+      readonly name: string;
+      readonly language: DiagramLanguage;
+      readonly source: string;
+    }
   | { readonly type: 'mentions'; readonly query: string; readonly mentions: readonly Mention[] }
   | { readonly type: 'thumbnail'; readonly key: string; readonly png: ArrayBuffer }
   | {

@@ -69,7 +69,7 @@ export class GemmaPicture extends LitElement {
 
   #actions(): TemplateResult | typeof nothing {
     const { key, encoding, details, offer } = this.picture;
-    if (encoding.state === 'failed')
+    if (encoding.state === 'failed' || encoding.state === 'stopped')
       return html`<button type="button" class="link" @click=${() => ask({ type: 'encode-again', key })}>Try again</button>`;
     const cost = detailsCost(this.picture);
     if (cost === null && !details) return nothing;
@@ -235,7 +235,8 @@ export class GemmaPicture extends LitElement {
 const CIRCUMFERENCE = 2 * Math.PI * 14;
 
 function progressRing(fraction: number | null, { encoding }: Picture): TemplateResult | typeof nothing {
-  if (encoding.state === 'ready' || encoding.state === 'failed') return nothing;
+  if (encoding.state === 'ready' || encoding.state === 'failed' || encoding.state === 'stopped')
+    return nothing;
   const percent = fraction === null ? null : Math.floor(fraction * 100);
   return html`<svg
     class="ring ${fraction === null ? 'unknown' : ''}"

@@ -1,8 +1,8 @@
 /** Pictures that come into the page: pasted, dropped, or sent by the host to be decoded. */
 
-import { decodePicture } from './decode-picture.ts';
+import { decodePicture, drawSource } from './decode-picture.ts';
 import { ImageProblem } from './image-header.ts';
-import { MAX_PICTURE_FILE_BYTES } from './messages.ts';
+import { type DecodedPicture, type HostMessage, MAX_PICTURE_FILE_BYTES } from './messages.ts';
 import { send } from './port.ts';
 
 /** A picture on its way, before the conversation has it. */
@@ -12,6 +12,8 @@ export interface Incoming {
   /** Why it cannot be used; absent while it is being decoded. */
   readonly problem?: string;
 }
+
+export type PictureFromHost = Extract<HostMessage, { type: 'decode' | 'draw' }>;
 
 /** Files among what is pasted or dropped; empty when there is only text. */
 export function filesOf(data: DataTransfer | null): File[] {
@@ -39,19 +41,24 @@ export class PictureIntake {
     for (const file of files) {
       // The clipboard calls everything image.png.
       const name = file.name === 'image.png' || file.name === '' ? 'Pasted image' : file.name;
-      await this.#decode(newKey(), name, async () => {
+      await this.#take(newKey(), name, async () => {
         if (file.size > MAX_PICTURE_FILE_BYTES)
           throw new ImageProblem(
             `“${name}” is larger than 64 MiB. Save it smaller, or take a screenshot of it.`,
           );
-        return new Uint8Array(await file.arrayBuffer());
+        return decodePicture(name, new Uint8Array(await file.arrayBuffer()));
       });
     }
   }
 
-  /** Decodes a file that the host has read; the host is told when it cannot be used. */
-  async takeFromHost(key: string, name: string, bytes: ArrayBuffer): Promise<void> {
-    await this.#decode(key, name, async () => new Uint8Array(bytes));
+  /** Decodes or draws what the host has read; the host is told when it cannot be used. */
+  async takeFromHost(picture: PictureFromHost): Promise<void> {
+    const { key, name } = picture;
+    await this.#take(key, name, () =>
+      picture.type === 'draw'
+        ? drawSource(name, picture.language, picture.source)
+        : decodePicture(name, new Uint8Array(picture.bytes)),
+    );
     const problem = this.#incoming.find((incoming) => incoming.key === key)?.problem;
     if (problem === undefined) return;
     await send({ type: 'picture-refused', key, message: problem }).catch(() => {});
@@ -61,10 +68,10 @@ export class PictureIntake {
     this.#set(this.#incoming.filter((incoming) => incoming.key !== key));
   }
 
-  async #decode(key: string, name: string, read: () => Promise<Uint8Array<ArrayBuffer>>): Promise<void> {
+  async #take(key: string, name: string, decode: () => Promise<DecodedPicture>): Promise<void> {
     this.#set([...this.#incoming, { key, name }]);
     try {
-      const picture = await decodePicture(name, await read());
+      const picture = await decode();
       await send({ type: 'attach-picture', key, picture });
       this.dismiss(key);
     } catch (error) {

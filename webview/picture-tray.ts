@@ -4,7 +4,7 @@ import { css, html, LitElement, nothing } from 'lit';
 import './picture-card.ts';
 import { icon } from './icons.ts';
 import type { Picture } from './picture.ts';
-import { filesOf, type Incoming, PictureIntake } from './picture-intake.ts';
+import { filesOf, type Incoming, type PictureFromHost, PictureIntake } from './picture-intake.ts';
 import { sharedStyles } from './shared-styles.ts';
 
 export class GemmaPictureTray extends LitElement {
@@ -44,8 +44,8 @@ export class GemmaPictureTray extends LitElement {
     void this.#intake.take(files);
   }
 
-  takeFromHost(key: string, name: string, bytes: ArrayBuffer): void {
-    void this.#intake.takeFromHost(key, name, bytes);
+  takeFromHost(picture: PictureFromHost): void {
+    void this.#intake.takeFromHost(picture);
   }
 
   override render() {

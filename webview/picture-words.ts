@@ -13,6 +13,8 @@ export function pictureSize(picture: Picture): string {
 /** One line under the name. */
 export function pictureState({ encoding, details }: Picture): string {
   switch (encoding.state) {
+    case 'stopped':
+      return 'Not read';
     case 'waiting':
       return 'Waiting';
     case 'loading':

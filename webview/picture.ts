@@ -11,6 +11,8 @@ export interface Region {
 }
 
 export type Encoding =
+  /** Ended before it was done: the answer was stopped, or the window closed. */
+  | { readonly state: 'stopped' }
   /** Handed to the sidecar, which has said nothing yet or is loading the image tower. */
   | { readonly state: 'waiting' | 'loading' }
   | ({ readonly state: 'encoding' } & Pick<
@@ -18,7 +20,8 @@ export type Encoding =
       'layer' | 'layers' | 'image' | 'images' | 'secondsLeft'
     >)
   | { readonly state: 'ready'; readonly imageId: string; readonly tokens: number }
-  | { readonly state: 'failed'; readonly message: string };
+  /** `blind`: because the model has no image tower. */
+  | { readonly state: 'failed'; readonly message: string; readonly blind?: true };
 
 export interface Picture {
   /** Unique in the conversation. */
@@ -44,6 +47,20 @@ export function sentSize({ region, width, height }: Picture): {
   readonly height: number;
 } {
   return region ?? { width, height };
+}
+
+/** As it is after the window was closed: nothing is being encoded any more. */
+export function withEncodingEnded(picture: Picture): Picture {
+  const { state } = picture.encoding;
+  return state === 'ready' || state === 'failed' ? picture : { ...picture, encoding: { state: 'stopped' } };
+}
+
+/** `name`, or with a number where a picture of that name is already there. */
+export function distinctName(name: string, pictures: readonly Picture[]): string {
+  const taken = new Set(pictures.map((picture) => picture.name));
+  let distinct = name;
+  for (let number = 2; taken.has(distinct); number++) distinct = `${name} (${number})`;
+  return distinct;
 }
 
 /** `pictures` with the one of the same key replaced; the same list when there is none. */

@@ -12,11 +12,12 @@ import type {
   Status,
   TokenUse,
 } from '../sidecar/protocol/methods.ts';
-import { type Picture, withPicture } from './picture.ts';
+import { type Picture, withEncodingEnded, withPicture } from './picture.ts';
 
 /** What a person can do about a failure; the host carries it out. */
 export type FixAction =
   | 'retry'
+  | 'new-chat'
   | 'choose-model'
   | 'use-built-in-model'
   | 'restart-sidecar'
@@ -129,8 +130,8 @@ export type ChatEvent =
   | { readonly type: 'failed'; readonly requestId: string; readonly failure: Failure }
   /** Ended by the person, with no word from the sidecar on what it was made of. */
   | { readonly type: 'stopped'; readonly requestId: string }
-  /** The question did not fit: it goes back to the input with all that went along. */
-  | { readonly type: 'taken-back'; readonly requestId: string; readonly overLong: OverLong }
+  /** The question does not fit, or a picture of it cannot be read: it goes back to the input with all that went along. */
+  | { readonly type: 'taken-back'; readonly requestId: string; readonly overLong: OverLong | null }
   | { readonly type: 'previewed'; readonly preview: CostPreview | null }
   /** The first so many questions and answers are forgotten. */
   | { readonly type: 'turns-dropped'; readonly turns: number }
@@ -284,16 +285,22 @@ export function completedExchanges(
 }
 
 /** What outlives a restart of the editor. */
-export type SavedChat = Pick<ChatState, 'messages' | 'promptUse'>;
+export type SavedChat = Pick<ChatState, 'messages' | 'promptUse'> &
+  Partial<Pick<ChatState, 'attachments' | 'pictures'>>;
 
-/** The first state with a saved chat: whatever was streaming has been cut off. */
-export function restoredState({ messages, promptUse }: SavedChat): ChatState {
-  const ended = messages.map((message) =>
-    message.role === 'model' && message.end === 'streaming'
-      ? { ...message, end: 'stopped' as const }
-      : message,
-  );
-  return { ...INITIAL_STATE, messages: ended, promptUse };
+/** The first state with a saved chat: whatever was streaming or being encoded has been cut off. */
+export function restoredState(saved: SavedChat): ChatState {
+  const { messages, promptUse, attachments = [], pictures = [] } = saved;
+  const ended = messages.map((message): Message => {
+    if (message.role === 'model')
+      return message.end === 'streaming' ? { ...message, end: 'stopped' } : message;
+    return message.pictures === undefined
+      ? message
+      : { ...message, pictures: message.pictures.map(withEncodingEnded) };
+  });
+  // The next question's are encoded anew: this sidecar has not seen them, and may have another model.
+  const waiting = pictures.map((picture): Picture => ({ ...picture, encoding: { state: 'stopped' } }));
+  return { ...INITIAL_STATE, messages: ended, promptUse, attachments, pictures: waiting };
 }
 
 export function lastQuestion(state: ChatState): UserMessage | null {
@@ -329,7 +336,7 @@ function asked(text: string, { attachments, pictures }: ChatState): UserMessage 
   };
 }
 
-function takenBack(state: ChatState, requestId: string, overLong: OverLong): ChatState {
+function takenBack(state: ChatState, requestId: string, overLong: OverLong | null): ChatState {
   if (!isStreaming(state, requestId)) return state;
   const { attachments = [], pictures = [] } = lastQuestion(state) ?? {};
   return {

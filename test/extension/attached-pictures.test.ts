@@ -30,12 +30,15 @@ function setting(encode: (params: EncodeImageParams, signal: AbortSignal) => Pro
       return encode(params, signal);
     },
     shelf: new PictureShelf(join(folder, String(Math.random()).slice(2))),
-    find: (key) => allPictures(state).find((picture) => picture.key === key),
+    all: () => allPictures(state),
     dispatch: (event) => {
       state = reduce(state, event);
     },
     showThumbnail: () => {},
-    describe: (error) => `Not read: ${String(error)}`,
+    describe: (error) => ({
+      message: `Not read: ${String(error)}`,
+      ...(/tower/.test(String(error)) && { blind: true }),
+    }),
     log: () => {},
   });
   return { pictures, asked, state: () => state, first: () => state.pictures[0]! };
@@ -123,10 +126,41 @@ describe('a picture', () => {
     );
     pictures.attach('k1', decoded(4, 4));
     await pictures.settled([first()]);
-    assert.deepEqual(first().encoding, { state: 'failed', message: 'Not read: Error: no image tower' });
+    const failed = { state: 'failed', message: 'Not read: Error: no image tower', blind: true };
+    assert.deepEqual(first().encoding, failed);
     await assert.rejects(pictures.toWire([first()]), /no image tower/);
     blind = false;
     assert.deepEqual(await pictures.toWire([first()]), [{ id: 'hash', name: 'a.png' }]);
+  });
+
+  it('whose question is stopped is no longer encoded, at once, and can be encoded again', async () => {
+    const signals: AbortSignal[] = [];
+    const { pictures, first } = setting((params, signal) => {
+      signals.push(signal);
+      // A sidecar that never answers.
+      return signals.length === 1 ? new Promise(() => {}) : encoded(params);
+    });
+    pictures.attach('k1', decoded(4, 4));
+    const stop = new AbortController();
+    const sending = pictures.toWire([first()], { signal: stop.signal });
+    await new Promise((done) => setImmediate(done));
+    stop.abort();
+    await assert.rejects(sending, { name: 'AbortError' });
+    assert.deepEqual(
+      signals.map(({ aborted }) => aborted),
+      [true],
+    );
+    assert.deepEqual(first().encoding, { state: 'stopped' });
+    assert.deepEqual(await pictures.toWire([first()]), [{ id: 'hash', name: 'a.png' }]);
+  });
+
+  it('is named so that it can be told from others', () => {
+    const { pictures, state } = setting(encoded);
+    for (const key of ['k1', 'k2', 'k3']) pictures.attach(key, decoded(4, 4));
+    assert.deepEqual(
+      state().pictures.map(({ name }) => name),
+      ['a.png', 'a.png (2)', 'a.png (3)'],
+    );
   });
 
   it('is encoded anew for a sidecar that has forgotten it, from the shelf', async () => {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { ChatSession } from '../../extension/chat-session.ts';
 import type { ChatParams, ChatResult } from '../../sidecar/protocol/methods.ts';
 import type { Picture } from '../../webview/picture.ts';
-import { activity, type ChatEvent, type SavedChat } from '../../webview/state.ts';
+import { activity, type ChatEvent, restoredState, type SavedChat } from '../../webview/state.ts';
 
 const TOKEN_USE = { contextLength: 8192, repository: 0, conversation: 40, reserved: 1024 };
 
@@ -54,7 +54,11 @@ function setting(chat: (params: ChatParams, signal: AbortSignal) => Promise<Chat
       asked.push(params);
       return chat(params, signal);
     },
-    images: async (pictures) => pictures.map(({ key, name }) => ({ id: `id of ${key}`, name })),
+    images: async (pictures) =>
+      pictures.map(({ key, name, encoding }) => {
+        if (encoding.state === 'failed') throw new Error(encoding.message);
+        return { id: `id of ${key}`, name };
+      }),
     preview: async () => Promise.reject(new Error('nobody knows')),
     choice: () => ({ pinned: [], dropped: [] }),
     overLongOf: (error) => (String(error).includes('too long') ? OVER_LONG : null),
@@ -133,6 +137,36 @@ describe('a chat session', () => {
     assert.deepEqual(session.state.messages, []);
     assert.equal(session.state.overLong, OVER_LONG);
     assert.equal(activity(session.state), 'idle');
+  });
+
+  it('takes a question back whose picture cannot be read, with the picture', async () => {
+    const { session } = setting(async ({ requestId }) => result(requestId, 'x'));
+    const encoding = { state: 'failed', message: 'This model has no image tower.', blind: true } as const;
+    session.dispatch({ type: 'picture-attached', picture: PICTURE });
+    const asking = session.ask('What is this?');
+    session.dispatch({ type: 'picture-changed', picture: { ...PICTURE, encoding } });
+    await asking;
+    session.dispatch({ type: 'picture-attached', picture: { ...PICTURE, key: 'k2', encoding } });
+    await assert.rejects(session.ask('And this?'), /no image tower/);
+    assert.equal(session.state.messages.length, 2);
+    assert.deepEqual(
+      session.state.pictures.map(({ key }) => key),
+      ['k2'],
+    );
+  });
+
+  it('keeps what goes along with the next question over a restart', async () => {
+    const { session, saved } = setting(async ({ requestId }) => result(requestId, 'x'));
+    session.dispatch({ type: 'picture-attached', picture: PICTURE });
+    session.dispatch({
+      type: 'attached',
+      attachment: { path: 'src/a.ts', startLine: 3, endLine: 4, text: 'a' },
+    });
+    const { pictures, attachments } = restoredState(saved.at(-1)!);
+    assert.deepEqual(pictures, [{ ...PICTURE, encoding: { state: 'stopped' } }]);
+    assert.equal(attachments.length, 1);
+    session.dispatch({ type: 'picture-removed', key: PICTURE.key });
+    assert.deepEqual(saved.at(-1)?.pictures, []);
   });
 
   it('says nothing of a cost that nobody knows', async () => {

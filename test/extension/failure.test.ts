@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { PictureError } from '../../extension/attached-pictures.ts';
 import {
   crashFailure,
   modelFailure,
+  pictureProblem,
   requestFailure,
   SidecarExitedError,
   SidecarStoppedError,
@@ -28,6 +30,18 @@ describe('a failure', () => {
     const failure = requestFailure(error, true, t);
     assert.doesNotMatch(failure.message, /undefined/);
     assert.deepEqual(failure.fixes, ['retry', 'show-log']);
+  });
+
+  it('of a picture for a model that cannot see offers a model, and a way out of the conversation', () => {
+    const error = Object.assign(new Error('It has no image tower.'), { code: ErrorCode.NoImageTower });
+    const problem = pictureProblem(error, t);
+    assert.deepEqual(problem, { message: 'It has no image tower.', blind: true });
+    assert.deepEqual(requestFailure(new PictureError(problem), true, t), {
+      message: 'It has no image tower.',
+      fixes: ['choose-model', 'open-settings', 'new-chat'],
+    });
+    assert.deepEqual(requestFailure(new PictureError({ message: 'Too large.' }), true, t).fixes, ['retry']);
+    assert.equal(pictureProblem(new SidecarStoppedError(), t).blind, undefined);
   });
 
   it('by a crash says how the sidecar ended', () => {

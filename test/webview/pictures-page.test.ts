@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import type { DiagramLanguage } from '../../webview/messages.ts';
 import type { Picture } from '../../webview/picture.ts';
 import { type ChatState, INITIAL_STATE } from '../../webview/state.ts';
 import { CHROMIUM, PageInBrowser } from './page-in-browser.ts';
@@ -167,6 +168,83 @@ describe('pictures on the chat page', { skip }, () => {
         [0, 0, 255, 255],
       ],
     );
+  });
+
+  let drawings = 0;
+  /** Has the page draw a source as the host asks it to. */
+  async function draw(language: DiagramLanguage, source: string): Promise<void> {
+    await page.receive({ type: 'draw', key: `drawing-${++drawings}`, name: 'plan', language, source });
+  }
+
+  async function hasColour(colour: readonly number[]): Promise<boolean> {
+    return page.page.evaluate((wanted) => {
+      const { sentToHost } = globalThis as unknown as PageGlobals;
+      const sent = sentToHost.find(({ request }) => request?.type === 'attach-picture')?.request?.picture;
+      const pixels = new Uint32Array(sent?.rgba ?? new ArrayBuffer(0));
+      return pixels.includes(new Uint32Array(Uint8Array.from(wanted).buffer)[0]!);
+    }, colour);
+  }
+
+  const SOURCES: Readonly<
+    Record<DiagramLanguage, { readonly red: readonly string[]; readonly wrong: string }>
+  > = {
+    mermaid: {
+      red: [
+        'graph TD\n  A[Start] --> B{Done?}\n  style A fill:#ff0000',
+        'stateDiagram-v2\n  [*] --> A\n  classDef red fill:#ff0000\n  class A red',
+      ],
+      wrong: 'graph TD\n  A --> ->',
+    },
+    plantuml: {
+      red: [
+        '@startuml\nparticipant Alice #ff0000\nAlice -> Bob : Hello\n@enduml',
+        '@startuml\nclass Animal #ff0000\nAnimal <|-- Duck\n@enduml',
+      ],
+      wrong: '@startuml\n!include http://localhost/x.puml\n@enduml',
+    },
+  };
+  for (const language of ['mermaid', 'plantuml'] as const) {
+    it(`are drawn from sources in ${language}, or refused with its reason`, async () => {
+      const { red, wrong } = SOURCES[language];
+      for (const source of red) {
+        await draw(language, source);
+        const { width, height } = await attached();
+        assert.equal(Math.max(width, height), 1792);
+        assert.ok(await hasColour([255, 0, 0, 255]), `a shape of ${source} is filled with red`);
+        await page.requests();
+      }
+      await draw(language, wrong);
+      assert.match(await problem(), /“plan” could not be drawn \(.{10,}\)/);
+      assert.deepEqual(
+        (await page.requests()).map(({ type }) => type),
+        ['picture-refused'],
+      );
+    });
+  }
+
+  it('are drawn from a source that tries to run and load things without either', async () => {
+    const before = page.leaked.length;
+    const link = `click A href "javascript:window.ran=1"\n  B["<img src='${page.worldOrigin}/a' onerror='window.ran=1'>"]`;
+    const settings = '%%{init: {"securityLevel": "loose", "htmlLabels": true, "themeCSS": "x"}}%%';
+    await draw('mermaid', `${settings}\ngraph TD\n  A --> B\n  ${link}`);
+    await attached();
+    await page.requests();
+    await draw('plantuml', `@startuml\nA -> B : <img:${page.worldOrigin}/b.png>\n@enduml`);
+    await attached();
+    assert.equal(page.leaked.length, before);
+    assert.equal(await page.page.evaluate(() => Reflect.get(globalThis, 'ran')), undefined);
+    assert.equal(
+      await page.page.locator('body > *:not(gemma-chat, script)').count(),
+      0,
+      'nothing is left behind',
+    );
+  });
+
+  it('whose question has to wait leave it in the input, and never over what is written there', async () => {
+    await page.receive({ type: 'draft', question: 'Explain this picture.' });
+    assert.equal(await page.get('input').inputValue(), 'Explain this picture.');
+    await page.receive({ type: 'draft', question: 'Explain this diagram.' });
+    assert.equal(await page.get('input').inputValue(), 'Explain this picture.');
   });
 
   for (const [what, name, file, sentence] of [

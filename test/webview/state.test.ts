@@ -5,6 +5,7 @@ import { clampRegion, type Picture } from '../../webview/picture.ts';
 import {
   type Attachment,
   activity,
+  allPictures,
   type ChatEvent,
   type ChatState,
   completedExchanges,
@@ -13,6 +14,16 @@ import {
   reduce,
   restoredState,
 } from '../../webview/state.ts';
+
+const PICTURE: Picture = {
+  key: 'a',
+  name: 'a.png',
+  width: 4,
+  height: 4,
+  details: false,
+  notes: [],
+  encoding: { state: 'stopped' },
+};
 
 const TOKEN_USE = { contextLength: 8192, repository: 5000, conversation: 40, reserved: 1024 };
 
@@ -160,6 +171,28 @@ describe('the conversation', () => {
     const restored = restoredState(stateAfter(ASKED, { type: 'streamed', requestId: 'r1', text: 'In' }));
     const answer = restored.messages.at(-1);
     assert.equal(answer?.role === 'model' && answer.end, 'stopped');
+  });
+
+  it('comes back with its pictures, none of them being read', () => {
+    const ready = { state: 'ready', imageId: 'i', tokens: 260 } as const;
+    const picture = (key: string, encoding: Picture['encoding']): ChatEvent => ({
+      type: 'picture-attached',
+      picture: { ...PICTURE, key, encoding },
+    });
+    const asked = stateAfter(
+      picture('a', ready),
+      picture('b', { state: 'encoding', layer: 3, layers: 27, image: 1, images: 1 }),
+      ASKED,
+      picture('c', ready),
+    );
+    assert.deepEqual(
+      allPictures(restoredState(asked)).map(({ key, encoding }) => [key, encoding.state]),
+      [
+        ['a', 'ready'],
+        ['b', 'stopped'],
+        ['c', 'stopped'],
+      ],
+    );
   });
 });
 

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { deflateRawSync } from 'node:zlib';
+import { diagramBlocks, diagramKind, plainDrawio, plantumlSource } from '../../extension/diagram-source.ts';
+
+describe('the source of a diagram', () => {
+  it('is known by the name of its file', () => {
+    const names = [
+      'flow.mmd',
+      'A.Mermaid',
+      'seq.puml',
+      'x.plantuml',
+      'a.drawio',
+      'a.dio',
+      'a.drawio.svg',
+      'a.png',
+    ];
+    assert.deepEqual(names.map(diagramKind), [
+      ...['mermaid', 'mermaid', 'plantuml', 'plantuml', 'drawio', 'drawio', 'svg'],
+      null,
+    ]);
+  });
+
+  it('of draw.io is unpacked, and left as it is where it is not packed or damaged', () => {
+    const page = '<mxGraphModel><root><mxCell id="0" value="Zahlung &amp; Prüfung"/></root></mxGraphModel>';
+    const packed = deflateRawSync(encodeURIComponent(page)).toString('base64');
+    const file = (inside: string) =>
+      `<mxfile><diagram id="a" name="One">${inside}</diagram><diagram name="Two">${page}</diagram></mxfile>`;
+    assert.equal(plainDrawio(file(packed)), file(page));
+    assert.equal(plainDrawio(file(page)), file(page));
+    assert.equal(plainDrawio(file('bm90IGRlZmxhdGVk')), file('bm90IGRlZmxhdGVk'));
+  });
+
+  it('of draw.io that unpacks to more than a page ever is stays packed', () => {
+    const bomb = deflateRawSync(Buffer.alloc(64 * 2 ** 20, 'a')).toString('base64');
+    const file = `<diagram>${bomb}</diagram>`;
+    assert.equal(plainDrawio(file), file);
+  });
+
+  it('is found in Markdown between its fences', () => {
+    const text = [
+      ...['# A', '```mermaid', 'graph TD', '  A --> B', '```', '```ts', 'const a = 1;', '```'],
+      ...['~~~~plantuml', 'A -> B', '~~~', '~~~~', '```mermaid', '```', '````mermaid', 'graph TD', '```'],
+    ];
+    assert.deepEqual(
+      diagramBlocks(text.length, (line) => text[line]!),
+      [
+        { kind: 'mermaid', firstLine: 2, lastLine: 3 },
+        { kind: 'plantuml', firstLine: 9, lastLine: 10 },
+      ],
+    );
+  });
+
+  it('of PlantUML gets the lines around it that a block leaves out', () => {
+    assert.equal(plantumlSource('A -> B'), '@startuml\nA -> B\n@enduml');
+    assert.equal(plantumlSource('@startmindmap\n* A\n@endmindmap'), '@startmindmap\n* A\n@endmindmap');
+  });
+});
