@@ -316,14 +316,17 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     }
   }
 
-  async #drop(kind: 'turns' | 'attachment' | 'pin', name: string): Promise<void> {
+  async #drop(kind: 'turns' | 'attachment' | 'pin' | 'image', name: string): Promise<void> {
     if (kind === 'turns') return this.session.dispatch({ type: 'turns-dropped', turns: Number(name) || 0 });
     if (kind === 'pin') return this.#choice.set(name, null);
-    for (const attachment of this.session.state.attachments)
+    const { attachments, pictures } = this.session.state;
+    if (kind === 'image') {
+      for (const picture of pictures) if (picture.name === name) this.#pictures.remove(picture.key);
+      return;
+    }
+    for (const attachment of attachments)
       if (attachment.path === name || placeOf(attachment) === name)
         this.session.dispatch({ type: 'detached', place: placeOf(attachment) });
-    for (const picture of this.session.state.pictures)
-      if (picture.name === name) this.#pictures.remove(picture.key);
   }
 
   #decoded(key: string, error?: Error): void {

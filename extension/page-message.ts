@@ -58,7 +58,9 @@ function parseRequest(value: unknown): PageRequest | null {
     case 'drop': {
       const { kind, name } = value;
       if (!isText(name, MAX_PATH_LENGTH)) return null;
-      return kind === 'turns' || kind === 'attachment' || kind === 'pin' ? { type, kind, name } : null;
+      return kind === 'turns' || kind === 'attachment' || kind === 'pin' || kind === 'image'
+        ? { type, kind, name }
+        : null;
     }
     case 'choose-pictures':
       return { type };

@@ -16,6 +16,7 @@ import {
 import { choiceOption, flag, integerOption, textOption } from './cli/options.ts';
 import { loadGemmaEngine } from './engine/load-engine.ts';
 import { builtInModelPath, missingBuiltInModel } from './models/find.ts';
+import { findImageTower } from './models/image-tower.ts';
 import { kvStoreFolder, thisMachine } from './models/places.ts';
 import { storeOptions } from './session/kv-store-options.ts';
 
@@ -57,7 +58,7 @@ const COMMON_OPTIONS: ParseArgsOptionsConfig = {
 
 const COMMON_USAGE = `Common options:
   --model FILE              GGUF file (default: the built-in model)
-  --mmproj FILE             image tower, where it is a file of its own
+  --mmproj FILE             image tower (default: one in the model file, or mmproj*.gguf beside it)
   --threads N               default: one for each physical core
   --backend auto|cpu|gpu
   --ctx N                   context length in tokens
@@ -126,9 +127,10 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
     log,
     modelPath,
     loadEngine: async (options) => {
-      if (common.mmproj !== null) throw new Error('--mmproj is not available; this version reads text only.');
+      const path = options?.modelPath ?? modelPath();
+      const mmprojPath = options?.mmprojPath ?? common.mmproj ?? (await findImageTower(path));
       const engine = await loadGemmaEngine({
-        modelPath: options?.modelPath ?? modelPath(),
+        modelPath: path,
         backend: common.backend,
         signal,
         store: common.cacheFolder === null ? null : storeOptions(common.cacheFolder, {}, log),
@@ -139,6 +141,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         outputShadow: common.outputShadow,
         ...(common.draftModel !== null && { draftModelPath: common.draftModel }),
         ...options,
+        ...(mmprojPath !== null && { mmprojPath }),
       });
       for (const note of engine.notes) log(note);
       return engine;

@@ -30,7 +30,7 @@ export function overLongWords({ needed, available }: OverLong): string {
 }
 
 export function dropLabel({ kind, name, tokens }: DropOffer): string {
-  const what = { turns: 'earlier turns', attachment: name, mention: name, pin: `the pin of ${name}` }[kind];
+  const what = kind === 'pin' ? `the pin of ${name}` : name;
   return kind === 'turns'
     ? `Forget the first ${name} turns (${count(tokens)} tokens)`
     : `Drop ${what} (${count(tokens)} tokens)`;

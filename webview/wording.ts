@@ -54,8 +54,6 @@ export function progressLine(state: ChatState): ProgressLine {
         text: progress.done > 0 ? `Finding files: ${count(progress.done)}` : 'Finding files',
         fraction,
       };
-    case 'looking':
-      return { text: `Looking at the image${percentage(fraction)}`, fraction };
     case 'reading':
       return { text: reading(progress, state.promptUse?.fileCount ?? 0, fraction), fraction };
     case 'answering':

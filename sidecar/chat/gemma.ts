@@ -47,6 +47,7 @@ export class GemmaChat implements ChatEngine {
     const repetition = new RepetitionWatch();
     const loop = new AbortController();
     const stream = this.engine.generate(prompt.ids, {
+      images: prompt.images,
       maxTokens: request.maxTokens,
       sampling: this.sampling(request),
       stopIds: [tokenizer.special.eos, tokenizer.special.endOfTurn, tokenizer.special.startOfTurn],
@@ -126,11 +127,14 @@ const END_REASONS = { stop: 'end', length: 'length', context: 'length', cancelle
 
 type Miss = Extract<GenerateEvent, { kind: 'end' }>['miss'];
 
+/** What is said where an image stood: its positions hold no token of the vocabulary. */
+const PIECE_OF_IMAGE = '[image]';
+
 /** With the text of the tokens that differ. */
 export function readReason(tokenizer: Tokenizer, miss: Miss): ReadReason | null {
   if (miss === null) return null;
   const { reason, position, differs } = miss;
-  const piece = (id: number) => visibleText(tokenizer.decode([id]));
+  const piece = (id: number) => (id < tokenizer.size ? visibleText(tokenizer.decode([id])) : PIECE_OF_IMAGE);
   return {
     reason,
     position,

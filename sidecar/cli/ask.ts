@@ -3,6 +3,7 @@ import path from 'node:path';
 import { HeadStore } from '../context/head-store.ts';
 import { RepositoryContext } from '../context/pack.ts';
 import { type ChatAnswer, ChatSession, type ChatSink } from '../session/chat-session.ts';
+import { ImageLibrary } from '../session/image-library.ts';
 import { ModelHost } from '../session/model-host.ts';
 import { type CliContext, type Command, UsageError } from './command.ts';
 import { flag, textList, textOption } from './options.ts';
@@ -63,7 +64,7 @@ async function ask(context: CliContext, question: string): Promise<ChatAnswer> {
   await host.select(context.modelPath(), {});
   const engine = await host.engine();
   try {
-    return await new ChatSession(host).ask(
+    return await new ChatSession(host, new ImageLibrary(host)).ask(
       {
         turns: [{ role: 'user', text: question }],
         repository,

@@ -25,6 +25,7 @@ export const command: Command = {
       defaults: {
         backend: common.backend,
         ...(common.model !== null && { modelPath: common.model }),
+        ...(common.mmproj !== null && { mmprojPath: common.mmproj }),
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
         ...(common.kv !== 'f16' && { kvFormat: common.kv }),

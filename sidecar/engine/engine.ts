@@ -1,14 +1,19 @@
 /** The engine's public face: token ids in, token ids out. */
 import type { KvFormat } from './backend/backend.ts';
+import type { EncodeProgress } from './image-encoder.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
+import { NO_IMAGE_TOWER } from './open-tower.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import type { ImageEmbedding, PromptImage } from './vision/prompt-image.ts';
 import type { RgbImage } from './vision/rgb-image.ts';
 
 export interface EngineOptions {
   readonly modelPath: string;
-  /** The image tower, where it is a file of its own; absent: one in the model file, if there is one. */
+  /**
+   * The image tower, where it is a file of its own; absent: one in the model file, if there is one. A file that cannot be
+   * used leaves a model that reads text; `imageProblem` says why.
+   */
   readonly mmprojPath?: string;
   /** Default: the number of physical cores. */
   readonly threads?: number;
@@ -63,8 +68,7 @@ export interface Sampling {
 export interface EncodeImageOptions {
   /** Keep the proportions, on black, as llama.cpp does; the default stretches, as Gemma was trained. */
   readonly letterbox?: boolean;
-  /** Layers of the tower that are done, of how many. */
-  readonly onLayer?: (done: number, layers: number) => void;
+  readonly onProgress?: (progress: EncodeProgress) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -75,6 +79,8 @@ export interface ImageTower {
   /** Positions of an image in the prompt. */
   readonly tokens: number;
   readonly layers: number;
+  /** Bytes that its weights and its work take while it is loaded. */
+  readonly memoryBytes: number;
 }
 
 export interface GenerateOptions {
@@ -134,7 +140,12 @@ export interface Engine {
   logits(prompt: ArrayLike<number>, last?: number, signal?: AbortSignal): Promise<Float32Array>;
   /** Null: the model cannot see. */
   readonly imageTower: ImageTower | null;
-  /** Runs the image tower, in the background. Rejects with NoImageTower, or the signal's reason. */
+  /** Why not, in a sentence that says how to get a model that can; null where it can. */
+  readonly imageProblem: string | null;
+  /**
+   * Runs the image tower, in the background; its weights are loaded for the first image and dropped when none has come for a
+   * while. Rejects with NoImageTower, OutOfMemory, or the signal's reason as soon as that fires.
+   */
   encodeImage(image: RgbImage, options?: EncodeImageOptions): Promise<ImageEmbedding>;
   dispose(): Promise<void>;
 }
@@ -143,10 +154,8 @@ export interface Engine {
 export class NoImageTower extends Error {
   override readonly name = 'NoImageTower';
 
-  constructor() {
-    super(
-      'This model has no image tower, so it cannot see images. Choose a Gemma 3 model of 4B or more together with its projector file (mmproj GGUF), for example with --mmproj FILE.',
-    );
+  constructor(problem = NO_IMAGE_TOWER) {
+    super(problem);
   }
 }
 

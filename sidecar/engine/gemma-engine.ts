@@ -12,22 +12,23 @@ import {
   NoImageTower,
 } from './engine.ts';
 import { EventQueue } from './event-queue.ts';
+import { ImageEncoder } from './image-encoder.ts';
 import type { KvCache } from './kv/kv-cache.ts';
 import type { KvStore } from './kv/store/kv-store.ts';
 import type { Gemma3 } from './model/gemma3.ts';
+import type { OpenedTower } from './open-tower.ts';
 import { GEMMA_SAMPLING, PENALTY_SPAN, Sampler } from './sampler/sampler.ts';
 import { Scheduler } from './scheduler.ts';
 import type { WorkReport } from './sequence.ts';
 import type { Speculation } from './speculation/speculation.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
-import { ImageEncoder } from './vision/image-encoder.ts';
 import { type ImageEmbedding, imageIds, type PromptImage } from './vision/prompt-image.ts';
 import type { RgbImage } from './vision/rgb-image.ts';
-import { imageTokens, type TowerFile } from './vision/tower-file.ts';
+import { imageTokens, towerMemoryBytes } from './vision/tower-file.ts';
 
 /** What a model file becomes when it is loaded: all that an engine is made of. */
 export interface EngineParts {
-  readonly towerFile: TowerFile | null;
+  readonly tower: OpenedTower;
   readonly description: ModelDescription;
   readonly tokenizer: Tokenizer;
   readonly contextLength: number;
@@ -45,6 +46,7 @@ export class GemmaEngine implements Engine {
   readonly contextLength: number;
   readonly backendDescription: string;
   readonly notes: readonly string[];
+  readonly imageProblem: string | null;
   readonly #backend: Backend;
   readonly #model: Gemma3;
   readonly #kv: KvCache;
@@ -55,7 +57,7 @@ export class GemmaEngine implements Engine {
   #disposing: Promise<void> | null = null;
 
   constructor({
-    towerFile,
+    tower,
     description,
     tokenizer,
     contextLength,
@@ -76,24 +78,34 @@ export class GemmaEngine implements Engine {
     this.#kv = kv;
     this.#store = store;
     this.#scheduler = new Scheduler(backend, model, kv);
+    this.imageProblem = tower.problem;
     this.#encoder =
-      towerFile &&
-      new ImageEncoder(towerFile, backend, (record, signal) => this.#scheduler.runPass(record, signal));
+      tower.file &&
+      new ImageEncoder(tower.file, backend, (errand, signal) => this.#scheduler.runPass(errand, signal));
     this.#speculation = speculation;
   }
 
   get imageTower(): ImageTower | null {
     if (this.#encoder === null) return null;
     const { config } = this.#encoder.file;
-    return { imageSize: config.imageSize, tokens: imageTokens(config), layers: config.layers };
+    return {
+      imageSize: config.imageSize,
+      tokens: imageTokens(config),
+      layers: config.layers,
+      memoryBytes: towerMemoryBytes(config),
+    };
   }
 
   async encodeImage(
     image: RgbImage,
-    { letterbox = false, onLayer = () => {}, signal = new AbortController().signal }: EncodeImageOptions = {},
+    {
+      letterbox = false,
+      onProgress = () => {},
+      signal = new AbortController().signal,
+    }: EncodeImageOptions = {},
   ): Promise<ImageEmbedding> {
-    if (this.#encoder === null) throw new NoImageTower();
-    return this.#encoder.encode(image, letterbox, onLayer, signal);
+    if (this.#encoder === null) throw new NoImageTower(this.imageProblem ?? undefined);
+    return this.#encoder.encode(image, { letterbox, onProgress, signal });
   }
 
   memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number } {

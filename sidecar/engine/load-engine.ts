@@ -12,13 +12,13 @@ import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
 import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Gemma3Config, LayerKind } from './model/config.ts';
 import { FORWARD_VERSION, Gemma3, type Gemma3Limits } from './model/gemma3.ts';
-import { type GgufFile, readGguf } from './model/gguf.ts';
-import { GgufError, namingFile } from './model/gguf-error.ts';
+import type { GgufFile } from './model/gguf.ts';
 import { headShadowBytes, loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
 import { type ModelFile, openModelFile } from './model-file.ts';
+import { openTower } from './open-tower.ts';
 import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
 import { Speculation } from './speculation/speculation.ts';
-import { hasTower, imageTokens, readTowerFile, type TowerFile } from './vision/tower-file.ts';
+import { type TowerFile, towerMemoryBytes } from './vision/tower-file.ts';
 
 /** Tokens and rows of logits in one pass. */
 export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
@@ -59,8 +59,12 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
   const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
   const draft =
     options.draftModelPath === undefined ? null : openDraftModel(options.draftModelPath, tokenizer);
-  const plan = planEngineMemory(gguf, config, options, draft);
-  const notes = plan.note === null ? configNotes : [...configNotes, plan.note];
+  const { mmprojPath } = options;
+  const { special } = tokenizer;
+  const tower = openTower(gguf, { config, special, mmprojPath, mostTokens: PASS_LIMITS.tokens });
+  const plan = planEngineMemory(gguf, config, options, draft, tower.file);
+  const asked = mmprojPath !== undefined && tower.problem !== null ? [tower.problem] : [];
+  const notes = [...configNotes, ...asked, ...(plan.note === null ? [] : [plan.note])];
 
   const backend = options.createBackend?.() ?? selectFor(options);
   try {
@@ -83,9 +87,8 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
         shadow: plan.extra,
         ...(signal && { signal }),
       }));
-    const towerFile = openTower(gguf, config, options.mmprojPath);
     return new GemmaEngine({
-      towerFile,
+      tower,
       description: describe(gguf, config),
       tokenizer,
       contextLength: plan.contextLength,
@@ -137,6 +140,7 @@ export function planEngineMemory(
     outputShadow = true,
   }: Pick<EngineOptions, 'contextLength' | 'kvFormat' | 'outputShadow'>,
   draft: ModelFile | null = null,
+  tower: TowerFile | null = null,
 ): MemoryPlan {
   if (contextLength !== undefined && contextLength > config.trainedContext) {
     throw new RangeError(
@@ -157,26 +161,8 @@ export function planEngineMemory(
     extraBytes: outputShadow
       ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
       : 0,
+    ...(tower !== null && { towerBytes: towerMemoryBytes(tower.config) }),
     available: availableMemory(),
-  });
-}
-
-/** The tower of a projector file, or of the model file itself; null where there is none. */
-function openTower(gguf: GgufFile, config: Gemma3Config, mmprojPath: string | undefined): TowerFile | null {
-  const source = mmprojPath === undefined ? gguf : readGguf(mmprojPath);
-  if (mmprojPath === undefined && !hasTower(gguf)) return null;
-  return namingFile(source.path, () => {
-    const file = readTowerFile(source);
-    const { textWidth } = file.config;
-    if (textWidth !== config.width) {
-      const sentence = `mm.input_projection.weight leads to a text model of width ${textWidth}, but this one has ${config.width}. Choose the projector file that belongs to the model.`;
-      throw new GgufError('invalid', 'mm.input_projection.weight', 0, sentence);
-    }
-    if (imageTokens(file.config) > PASS_LIMITS.tokens) {
-      const sentence = `An image would take ${imageTokens(file.config)} positions; at most ${PASS_LIMITS.tokens} are read at once.`;
-      throw new GgufError('unsupported', 'clip.vision.projector.scale_factor', 0, sentence);
-    }
-    return file;
   });
 }
 

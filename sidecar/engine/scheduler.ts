@@ -24,8 +24,14 @@ import { imagesWithin, uncutEnd } from './vision/prompt-image.ts';
 const CHUNK_AFTER_INTERRUPTION = PAGE_POSITIONS;
 
 /** A pass of work that is no sequence. */
-interface Errand {
+export interface Errand {
+  /** Called when no pass is running, so it may touch the backend's memory too. */
   record(pass: Pass): void;
+  /** Called when the pass has run, before another one does. */
+  readonly finish?: () => void;
+}
+
+interface WaitingErrand extends Errand {
   readonly signal: AbortSignal;
   resolve(): void;
   reject(error: unknown): void;
@@ -38,7 +44,7 @@ export class Scheduler {
   readonly #waiting = new Set<Sequence>();
   readonly #row: Float32Array;
   readonly #topRow = new Float32Array(2 * MOST_TOP_LOGITS);
-  readonly #errands: Errand[] = [];
+  readonly #errands: WaitingErrand[] = [];
   #arrivals = 0;
   #current: { readonly sequence: Sequence; readonly pass: AbortController } | null = null;
   #running: Promise<void> | null = null;
@@ -67,14 +73,25 @@ export class Scheduler {
 
   /**
    * Runs one pass of background work that is no sequence (a layer of the image tower) when neither typing nor chat wants
-   * the backend. Rejects with PassCancelled once `signal` fires.
+   * the backend. Rejects with PassCancelled once `signal` fires, also while it waits.
    */
-  runPass(record: (pass: Pass) => void, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#closing.signal.aborted) throw new Error('The model has been unloaded.');
-      this.#errands.push({ record, signal, resolve, reject });
-      this.#running ??= this.#loop();
-    });
+  async runPass(errand: Errand, signal: AbortSignal): Promise<void> {
+    let waiting: WaitingErrand | null = null;
+    const cancel = () => {
+      const at = waiting === null ? -1 : this.#errands.indexOf(waiting);
+      if (at >= 0) this.#errands.splice(at, 1)[0]!.reject(new PassCancelled());
+    };
+    signal.addEventListener('abort', cancel);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        if (this.#closing.signal.aborted) throw new Error('The model has been unloaded.');
+        waiting = { ...errand, signal, resolve, reject };
+        this.#errands.push(waiting);
+        this.#running ??= this.#loop();
+      });
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
   }
 
   /** Fails what is waiting, and resolves when the pass under way has ended. */
@@ -100,12 +117,13 @@ export class Scheduler {
     this.#running = null;
   }
 
-  async #runErrand({ record, signal, resolve, reject }: Errand): Promise<void> {
+  async #runErrand({ record, finish, signal, resolve, reject }: WaitingErrand): Promise<void> {
     try {
       if (this.#closing.signal.aborted) throw new PassCancelled();
       const pass = this.#backend.createPass();
       record(pass);
       await pass.submit(signal);
+      finish?.();
       resolve();
     } catch (error) {
       reject(error);

@@ -2,7 +2,7 @@
 
 /** Something to take away so that a question fits. */
 export interface DropOffer {
-  readonly kind: 'turns' | 'attachment' | 'mention' | 'pin';
+  readonly kind: 'turns' | 'attachment' | 'mention' | 'pin' | 'image';
   /** For turns, how many; otherwise the path or name. */
   readonly name: string;
   readonly tokens: number;

@@ -27,7 +27,7 @@ export interface ContextChoice {
 
 /** Something to take away so that a question fits; sent in the data of error ContextFull and in previews. */
 export interface DropOffer {
-  readonly kind: 'turns' | 'attachment' | 'mention' | 'pin';
+  readonly kind: 'turns' | 'attachment' | 'mention' | 'pin' | 'image';
   /** For turns, how many; otherwise the path or name. */
   readonly name: string;
   readonly tokens: number;

@@ -176,10 +176,9 @@ export interface ChatResult {
 export interface ChatProgress {
   readonly requestId: string;
   /**
-   * gathering: files; looking: layers of the image tower; reading: prompt tokens; answering: generated tokens;
-   * waiting: behind another request.
+   * gathering: files; reading: prompt tokens; answering: generated tokens; waiting: behind another request.
    */
-  readonly phase: 'waiting' | 'loading' | 'gathering' | 'looking' | 'reading' | 'answering';
+  readonly phase: 'waiting' | 'loading' | 'gathering' | 'reading' | 'answering';
   readonly done: number;
   readonly total: number;
   readonly cachedTokens?: number;

@@ -17,6 +17,7 @@ import {
   PreviewRequest,
 } from '../protocol/methods.ts';
 import { ChatSession, type ChatSink } from '../session/chat-session.ts';
+import type { ImageLibrary } from '../session/image-library.ts';
 import type { AheadRequest } from '../session/read-ahead.ts';
 import type { CacheFeature } from './cache-feature.ts';
 import { chatFromWire, chatProgressToWire, chatResultToWire, choiceFromWire, record } from './chat-wire.ts';
@@ -53,11 +54,16 @@ export class ChatFeature implements Feature {
     readonly time: number;
   } | null = null;
 
-  constructor(context: ServerContext, cache: Pick<CacheFeature, 'report'>, cacheFolder: string | null) {
+  constructor(
+    context: ServerContext,
+    cache: Pick<CacheFeature, 'report'>,
+    images: ImageLibrary,
+    cacheFolder: string | null,
+  ) {
     this.heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
     this.context = context;
     this.cache = cache;
-    this.session = new ChatSession(context.host);
+    this.session = new ChatSession(context.host, images);
   }
 
   initialize(params: InitializeParams) {

@@ -1,15 +1,16 @@
 /** gemma/chat between wire and session: the only file that knows both shapes. Nothing from the wire is trusted. */
 
 import { type Choice, NO_CHOICE } from '../context/choice.ts';
-import type { PromptTurn } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import type { ChatProgress, ChatResult } from '../protocol/methods.ts';
 import type { ChatAnswer, ChatSessionProgress } from '../session/chat-session.ts';
-import { ImagesUnavailableError, InvalidParamsError } from './errors.ts';
+import type { ImageReference } from '../session/image-library.ts';
+import type { QuestionTurn } from '../session/prompt-plan.ts';
+import { InvalidParamsError } from './errors.ts';
 
 export interface ChatCall {
   readonly requestId: string;
-  readonly turns: readonly PromptTurn[];
+  readonly turns: readonly QuestionTurn[];
   readonly useRepository: boolean;
   readonly choice: Choice;
 }
@@ -17,6 +18,7 @@ export interface ChatCall {
 const MAX_TURNS = 10_000;
 const MAX_TEXT = 16 * 1024 * 1024;
 const MAX_ATTACHMENTS = 256;
+const MAX_IMAGES = 256;
 const MAX_CHOICES = 10_000;
 const MAX_LINE = 10_000_000;
 
@@ -25,17 +27,18 @@ export function chatFromWire(params: unknown): ChatCall {
   if (!Array.isArray(turns) || turns.length === 0 || turns.length > MAX_TURNS) {
     throw new InvalidParamsError(`turns must be a list of 1 to ${MAX_TURNS} turns.`);
   }
-  const converted = turns.map((turn: unknown, i): PromptTurn => {
+  const converted = turns.map((turn: unknown, i): QuestionTurn => {
     const { role, text, attachments: earlier, images } = record(turn, `turns[${i}]`);
-    if (Array.isArray(images) && images.length > 0) throw new ImagesUnavailableError();
     if (role !== 'user' && role !== 'model') throw new InvalidParamsError(`turns[${i}].role is not a role.`);
     const attached = attachmentsFromWire(earlier, `turns[${i}].attachments`);
-    if (attached.length > 0 && role === 'model')
+    const shown = imagesFromWire(images, `turns[${i}].images`);
+    if (attached.length + shown.length > 0 && role === 'model')
       throw new InvalidParamsError(`turns[${i}] is an answer, which has no attachments.`);
     return {
       role,
       text: string(text, `turns[${i}].text`, MAX_TEXT),
       ...(attached.length > 0 && { attachments: attached }),
+      ...(shown.length > 0 && { images: shown }),
     };
   });
   const question = converted.at(-1)!;
@@ -71,6 +74,21 @@ function attachmentsFromWire(value: unknown, what: string): readonly PromptFile[
     if (kind !== 'selection') throw new InvalidParamsError(`${what}[${i}].kind is not a kind.`);
     const first = clampInteger(startLine, 1, MAX_LINE, `${what}[${i}].startLine`);
     return { path: name, text: content, lines: { first, last: first + content.split('\n').length - 1 } };
+  });
+}
+
+function imagesFromWire(value: unknown, what: string): readonly ImageReference[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value) || value.length > MAX_IMAGES) {
+    throw new InvalidParamsError(`${what} must be a list of at most ${MAX_IMAGES}.`);
+  }
+  return value.map((item: unknown, i) => {
+    const { id, name, details } = record(item, `${what}[${i}]`);
+    return {
+      id: string(id, `${what}[${i}].id`, 256),
+      name: string(name, `${what}[${i}].name`, 4096),
+      details: details === true,
+    };
   });
 }
 

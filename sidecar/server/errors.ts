@@ -1,11 +1,13 @@
 /** The one place where our errors become wire errors: a code of protocol/errors.ts and a sentence for a person. */
-import { ResponseError } from 'vscode-languageserver/node';
+import { LSPErrorCodes, ResponseError } from 'vscode-languageserver/node';
 import { WorkspaceError } from '../context/repository.ts';
 import { OutOfMemory } from '../engine/backend/backend.ts';
-import { ContextOverflow } from '../engine/engine.ts';
+import { ContextOverflow, NoImageTower } from '../engine/engine.ts';
+import { ImageError } from '../engine/vision/rgb-image.ts';
 import { ContextFullError } from '../prompt/budget.ts';
 import type { OverLong } from '../protocol/context-types.ts';
 import { ErrorCode } from '../protocol/errors.ts';
+import { ImageUnknownError } from '../session/image-library.ts';
 import { ModelLoadError, NoModelError } from '../session/model-host.ts';
 
 /** Parameters that do not have the shape methods.ts promises. */
@@ -13,14 +15,9 @@ export class InvalidParamsError extends Error {
   override readonly name = 'InvalidParamsError';
 }
 
-/** A model never answers as if it had seen a picture: what has one is refused with this sentence. */
-export class ImagesUnavailableError extends Error {
-  override readonly name = 'ImagesUnavailableError';
-  constructor() {
-    super(
-      'This version cannot read pictures in the chat yet. Remove the picture and describe it in words; the source of a diagram can be attached as text.',
-    );
-  }
+/** The answer to a request that its client has cancelled. */
+export function cancelled(): ResponseError<undefined> {
+  return new ResponseError(LSPErrorCodes.RequestCancelled, 'Cancelled.');
 }
 
 /** JSON-RPC's own code. */
@@ -48,6 +45,8 @@ function errorCode(error: unknown): ErrorCode {
   if (error instanceof NoModelError || error instanceof ModelLoadError) return ErrorCode.Model;
   if (error instanceof ContextOverflow) return ErrorCode.ContextFull;
   if (error instanceof WorkspaceError) return ErrorCode.Workspace;
-  if (error instanceof ImagesUnavailableError) return ErrorCode.NoImageTower;
+  if (error instanceof NoImageTower) return ErrorCode.NoImageTower;
+  if (error instanceof ImageError) return ErrorCode.Image;
+  if (error instanceof ImageUnknownError) return ErrorCode.ImageUnknown;
   return ErrorCode.Internal;
 }

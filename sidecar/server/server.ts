@@ -8,6 +8,7 @@ import {
   type ServerCapabilities,
 } from 'vscode-languageserver/node';
 import { createCodec } from '../protocol/codec.ts';
+import { ImageLibrary } from '../session/image-library.ts';
 import { type LoadEngine, ModelHost, type ModelSettings } from '../session/model-host.ts';
 import { ReadAhead } from '../session/read-ahead.ts';
 import { CacheFeature } from './cache-feature.ts';
@@ -52,7 +53,8 @@ export function runServer(options: ServerOptions): Promise<number> {
     readAhead,
   };
   const cache = new CacheFeature(context, options.cacheFolder);
-  const chat = new ChatFeature(context, cache, options.cacheFolder);
+  const images = new ImageLibrary(host);
+  const chat = new ChatFeature(context, cache, images, options.cacheFolder);
   const features: readonly Feature[] = [
     context.documents,
     context.workspace,
@@ -61,7 +63,7 @@ export function runServer(options: ServerOptions): Promise<number> {
     chat,
     new ReadAheadFeature(context),
     new CompletionFeature(context),
-    new ImageFeature(context),
+    new ImageFeature(context, images),
   ];
 
   connection.onInitialize((params: InitializeParams): InitializeResult => {

@@ -17,7 +17,13 @@ import type { ModelSettings } from '../session/model-host.ts';
 import { toResponseError } from './errors.ts';
 import type { Feature } from './feature.ts';
 import type { ServerContext } from './server-context.ts';
-import { cacheFromWire, modelPathFromWire, settingsFromWire, statusToWire } from './status-wire.ts';
+import {
+  cacheFromWire,
+  type SelectedModel,
+  selectedFromWire,
+  settingsFromWire,
+  statusToWire,
+} from './status-wire.ts';
 
 /** Loading reports progress far more often than a person can see. */
 const STATUS_INTERVAL_MS = 100;
@@ -56,8 +62,7 @@ export class StatusFeature implements Feature {
     connection.onRequest(ModelsRequest.method, () => this.models());
     connection.onRequest(SelectModelRequest.method, (select: unknown) => {
       try {
-        const path = modelPathFromWire(select);
-        this.load(path);
+        this.load(selectedFromWire(select));
         return this.status();
       } catch (error) {
         throw toResponseError(error);
@@ -69,15 +74,15 @@ export class StatusFeature implements Feature {
   initialized(): void {
     this.context.host.onChange(() => this.schedule());
     this.context.readAhead.onChange(() => this.schedule());
-    this.load(this.settings.modelPath ?? null);
+    const { modelPath = null, mmprojPath } = this.settings;
+    this.load({ path: modelPath, ...(mmprojPath !== undefined && { mmprojPath }) });
   }
 
-  /** Null is the built-in model. */
-  private load(path: string | null): void {
-    const { modelPath: _, ...settings } = this.settings;
+  private load({ path, ...tower }: SelectedModel): void {
+    const { modelPath: _, mmprojPath: __, ...settings } = this.settings;
     const file = path ?? builtInModelPath();
     if (file === null) this.context.host.setNone(missingBuiltInModel());
-    else void this.context.host.select(file, settings);
+    else void this.context.host.select(file, { ...settings, ...tower });
   }
 
   private status(): Status {

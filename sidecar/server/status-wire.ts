@@ -1,10 +1,11 @@
 /** Model state between session and wire, and the settings a client sends at initialize. */
-import type { Status } from '../protocol/methods.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { ImageSupport, Status } from '../protocol/methods.ts';
 import type { KvStoreSettings } from '../session/kv-store-options.ts';
 import type { ModelHost, ModelSettings } from '../session/model-host.ts';
 import type { AheadProgress } from '../session/read-ahead.ts';
 import { clampInteger, record, string } from './chat-wire.ts';
-import { ImagesUnavailableError, InvalidParamsError } from './errors.ts';
+import { InvalidParamsError } from './errors.ts';
 
 /** Gemma 3's longest context. */
 const MAX_CONTEXT = 131_072;
@@ -18,10 +19,14 @@ const MAX_CACHE_DAYS = 3650;
 
 export function settingsFromWire(options: unknown): ModelSettings & { readonly modelPath?: string } {
   if (options === undefined || options === null) return {};
-  const { modelPath, contextLength, threads, kvFormat } = record(options, 'initializationOptions');
+  const { modelPath, mmprojPath, contextLength, threads, kvFormat } = record(
+    options,
+    'initializationOptions',
+  );
   return {
     ...(typeof modelPath === 'string' &&
       modelPath !== '' && { modelPath: string(modelPath, 'modelPath', MAX_PATH) }),
+    ...mmprojFromWire(mmprojPath),
     ...(isGiven(contextLength) && {
       contextLength: clampInteger(contextLength, MIN_CONTEXT, MAX_CONTEXT, 'contextLength'),
     }),
@@ -38,10 +43,24 @@ function kvFormatFromWire(value: unknown): KvFormat {
   return found;
 }
 
-/** Null is the built-in model. */
-export function modelPathFromWire(params: unknown): string | null {
-  const { path } = record(params, 'params');
-  return path === null ? null : string(path, 'path', MAX_PATH);
+export interface SelectedModel {
+  /** Null is the built-in model. */
+  readonly path: string | null;
+  readonly mmprojPath?: string;
+}
+
+export function selectedFromWire(params: unknown): SelectedModel {
+  const { path, mmprojPath } = record(params, 'params');
+  return {
+    path: path === null ? null : string(path, 'path', MAX_PATH),
+    ...mmprojFromWire(mmprojPath),
+  };
+}
+
+function mmprojFromWire(value: unknown): { readonly mmprojPath?: string } {
+  return typeof value === 'string' && value !== ''
+    ? { mmprojPath: string(value, 'mmprojPath', MAX_PATH) }
+    : {};
 }
 
 export function statusToWire(
@@ -66,7 +85,7 @@ export function statusToWire(
         model: { ...model, contextLength: trainedContext, builtIn: model.path === builtIn },
         backend: engine.backendDescription,
         contextLength: engine.contextLength,
-        images: { available: false, reason: new ImagesUnavailableError().message },
+        images: imagesToWire(engine),
         weightsBytes: memory.weights,
         kvBytes: memory.kvReserved,
         ...host.speed,
@@ -76,6 +95,12 @@ export function statusToWire(
     default:
       return state satisfies never;
   }
+}
+
+function imagesToWire({ imageTower, imageProblem }: Engine): ImageSupport {
+  if (imageTower === null)
+    return { available: false, ...(imageProblem !== null && { reason: imageProblem }) };
+  return { available: true, tokens: imageTower.tokens, imageSize: imageTower.imageSize };
 }
 
 function isGiven(value: unknown): boolean {

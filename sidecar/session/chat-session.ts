@@ -4,8 +4,10 @@ import { GemmaChat } from '../chat/gemma.ts';
 import type { LeftOut } from '../context/files.ts';
 import type { Packed } from '../context/pack.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { ChatPrompt } from '../prompt/chat-prompt.ts';
 import { type Citation, findCitations } from '../prompt/citations.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
+import type { ImageLibrary } from './image-library.ts';
 import type { ModelHost } from './model-host.ts';
 import { type ChatQuestion, type Plan, Planner, type TokenUse } from './prompt-plan.ts';
 import type { AheadRequest } from './read-ahead.ts';
@@ -83,14 +85,16 @@ export interface Preview {
 
 export class ChatSession {
   private readonly host: ModelHost;
-  private readonly planner = new Planner();
+  private readonly planner: Planner;
   /** The conversation that was last answered. */
   private latest: Pick<ChatQuestion, 'repository' | 'turns'> | null = null;
   /** Made anew when another model is loaded. */
   private chat: { readonly engine: Engine; readonly gemma: GemmaChat } | null = null;
 
-  constructor(host: ModelHost) {
+  /** `images`: where the images lie that questions name. */
+  constructor(host: ModelHost, images: ImageLibrary) {
     this.host = host;
+    this.planner = new Planner(images);
   }
 
   /** A cancelled question is an answer too: with the text so far, and `stopReason` says so. */
@@ -149,26 +153,28 @@ export class ChatSession {
       const plan = await this.planner.plan(asked, { engine, chat, signal, onProgress: () => {} });
       if (!plan.lasting) return;
       this.planner.keep(asked, engine, plan);
-      const { ids, questionStart, repositoryEnd } = chat.prompt(plan.turns, plan.files);
-      await this.readPrompt(engine, ids.subarray(0, questionStart), [repositoryEnd], signal, onProgress);
+      const prompt = chat.prompt(plan.turns, plan.files);
+      await this.readPrompt(engine, prompt, signal, onProgress);
     }
   }
 
   private async readPrompt(
     engine: Engine,
-    prompt: Uint32Array,
-    keepAt: readonly number[],
+    { ids, questionStart, repositoryEnd, images }: ChatPrompt,
     signal: AbortSignal,
     onProgress: AheadRequest['onProgress'],
   ): Promise<void> {
+    const prompt = ids.subarray(0, questionStart);
     const { memory } = await engine.lookUp(prompt);
     // The last token's logits are nobody's business here.
     if (signal.aborted || memory >= prompt.length - 1) return;
     const events = engine.generate(prompt, {
+      // Those of the question are not part of it.
+      images: images.filter(({ position }) => position < questionStart),
       maxTokens: 1,
       sampling: { temperature: 0 },
       priority: 'background',
-      keepAt: [...keepAt, prompt.length],
+      keepAt: [repositoryEnd, prompt.length],
       signal,
     });
     for await (const event of events) {

@@ -1,5 +1,6 @@
 /** The one model of this process: loaded in the background, replaced on request, handed to every session. */
 import type { Engine, EngineOptions } from '../engine/engine.ts';
+import { unlessAborted } from '../engine/unless-aborted.ts';
 
 export type LoadEngine = (options: EngineOptions) => Promise<Engine>;
 
@@ -44,6 +45,8 @@ export interface MeasuredSpeed {
 }
 
 export interface ModelSettings {
+  /** The image tower, where it is a file of its own. */
+  readonly mmprojPath?: string;
   readonly contextLength?: number;
   readonly threads?: number;
   readonly kvFormat?: 'f16' | 'int8' | 'int4';
@@ -207,14 +210,4 @@ export class ModelHost {
   private changed(): void {
     for (const listener of this.listeners) listener();
   }
-}
-
-/** The promise's value, or the signal's reason as soon as it fires; the promise itself goes on. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

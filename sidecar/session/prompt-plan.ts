@@ -9,13 +9,19 @@ import type { Packed, RepositoryContext, UnsavedText } from '../context/pack.ts'
 import type { PackedFile } from '../context/packed-file.ts';
 import type { Engine } from '../engine/engine.ts';
 import { answerReserve, ContextFullError, fitTurns } from '../prompt/budget.ts';
-import type { PromptTurn } from '../prompt/chat-prompt.ts';
+import { imagePositions, type PromptTurn } from '../prompt/chat-prompt.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
+import type { ImageLibrary, ImageReference } from './image-library.ts';
 import { TurnFacts, type TurnWithFacts } from './turn-facts.ts';
+
+/** A turn as it was asked; its images are named, not shown. */
+export interface QuestionTurn extends Omit<PromptTurn, 'images'> {
+  readonly images?: readonly ImageReference[];
+}
 
 export interface ChatQuestion {
   /** Oldest first; the last one is the user's question. */
-  readonly turns: readonly PromptTurn[];
+  readonly turns: readonly QuestionTurn[];
   /** Null to talk without a repository. */
   readonly repository: RepositoryContext | null;
   readonly unsaved?: readonly UnsavedText[];
@@ -52,11 +58,13 @@ export interface PlanRequest {
 }
 
 const FULL_ADVICE = 'Shorten it, attach less, or choose a model with a longer context.';
+const FULL_OF_IMAGES = 'Attach fewer images, or without details, or choose a model with a longer context.';
 const FACTS_SHARE = 1 / 4;
 /** A line of facts, about. */
 const TOKENS_OF_FACT = 32;
 
 export class Planner {
+  private readonly images: ImageLibrary;
   private readonly facts = new TurnFacts();
   /** What the last question saw, kept as long as it serves, so that the prompt's head stays the same. */
   private kept: {
@@ -65,7 +73,12 @@ export class Planner {
     readonly packed: Packed;
   } | null = null;
 
-  /** Throws ContextFullError, WorkspaceError, or the signal's reason. */
+  /** `images`: where the images lie that questions name. */
+  constructor(images: ImageLibrary) {
+    this.images = images;
+  }
+
+  /** Throws ContextFullError, WorkspaceError, NoImageTower, ImageUnknownError, or the signal's reason. */
   async plan(question: ChatQuestion, request: PlanRequest): Promise<Plan> {
     const { engine, chat } = request;
     const { repository } = question;
@@ -73,7 +86,7 @@ export class Planner {
     const { contextLength } = chat;
     const reserved = answerReserve(contextLength);
     const room = contextLength - reserved;
-    const asked = mergeSameRole(question.turns);
+    const asked = mergeSameRole(question.turns.map((turn) => this.withImages(turn, engine)));
     const { turns, unknown } = await this.withFacts(asked, question, request);
     const perTurn = chat
       .countTurns(turnsOf(turns), inRepository)
@@ -116,6 +129,10 @@ export class Planner {
   /** The next question shall see what `plan` saw, as far as it serves. */
   keep({ repository }: ChatQuestion, engine: Engine, { packed }: Plan): void {
     if (repository && packed) this.kept = { repository, engine, packed };
+  }
+
+  private withImages({ images = [], ...turn }: QuestionTurn, engine: Engine): PromptTurn {
+    return images.length === 0 ? turn : { ...turn, images: this.images.shown(engine, images) };
   }
 
   /** Facts may take a quarter of the context; a question that names more than that names no place in particular. */
@@ -199,18 +216,27 @@ export class Planner {
 
 function questionTooLong(
   { tokenizer }: Engine,
-  { attachments = [] }: PromptTurn,
+  { attachments = [], images = [] }: PromptTurn,
   asked: PromptTurn,
   needed: number,
   room: number,
 ): ContextFullError {
   const mentioned = attachments.length - (asked.attachments?.length ?? 0);
-  const offers = attachments.map((file, i) => ({
-    kind: i < mentioned ? ('mention' as const) : ('attachment' as const),
-    name: file.path,
-    tokens: tokenizer.encode(file.text).length,
-  }));
-  return new ContextFullError('The question takes', needed, room, FULL_ADVICE, offers);
+  const offers = [
+    ...attachments.map((file, i) => ({
+      kind: i < mentioned ? ('mention' as const) : ('attachment' as const),
+      name: file.path,
+      tokens: tokenizer.encode(file.text).length,
+    })),
+    ...images.map((image) => ({
+      kind: 'image' as const,
+      name: image.name,
+      tokens: imagePositions(tokenizer, image),
+    })),
+  ];
+  return images.length === 0
+    ? new ContextFullError('The question takes', needed, room, FULL_ADVICE, offers)
+    : new ContextFullError('The question with its images takes', needed, room, FULL_OF_IMAGES, offers);
 }
 
 /** Gemma's form alternates roles; a question whose answer never came is joined with the next. */
@@ -221,14 +247,16 @@ function mergeSameRole(turns: readonly PromptTurn[]): PromptTurn[] {
     if (before?.role !== turn.role) merged.push(turn);
     else {
       const attachments = [...(before.attachments ?? []), ...(turn.attachments ?? [])];
-      merged[merged.length - 1] = { role: turn.role, text: `${before.text}\n\n${turn.text}`, attachments };
+      const images = [...(before.images ?? []), ...(turn.images ?? [])];
+      const text = `${before.text}\n\n${turn.text}`;
+      merged[merged.length - 1] = { role: turn.role, text, attachments, images };
     }
   }
   return merged;
 }
 
 /** The question, and the one before it for what "it" and "there" refer to. */
-function questionText(turns: readonly PromptTurn[]): readonly string[] {
+function questionText(turns: readonly QuestionTurn[]): readonly string[] {
   return turns
     .filter((t) => t.role === 'user')
     .slice(-2)

@@ -81,8 +81,9 @@ export class TurnFacts {
 /** Each turn by the conversation up to it. */
 function keysOf(turns: readonly PromptTurn[]): string[] {
   const hash = createHash('sha1');
-  return turns.map(({ role, text, attachments }) => {
-    hash.update(JSON.stringify([role, text, attachments?.map(({ path, text }) => [path, text])]));
+  return turns.map(({ role, text, attachments, images }) => {
+    const files = attachments?.map(({ path, text }) => [path, text]);
+    hash.update(JSON.stringify([role, text, files, images?.map(({ whole }) => whole.key)]));
     return hash.copy().digest('base64');
   });
 }

@@ -274,6 +274,18 @@ describe('memory plan', () => {
     );
     assert.throws(() => planMemory({ ...request, available: 1 * GIB }), OutOfMemory);
   });
+
+  test('with room for an image tower; where there is none, for text, and a note says so', () => {
+    const towerBytes = 1 * GIB;
+    const text = planMemory({ ...request, available: 5 * GIB }).contextLength;
+    const both = planMemory({ ...request, towerBytes, available: 5 * GIB }).contextLength;
+    assert.ok(both < text && both >= 512, `${both} of ${text}`);
+    const contextLength = text - 512;
+    const chosen = planMemory({ ...request, towerBytes, contextLength, available: 5 * GIB });
+    assert.equal(chosen.contextLength, contextLength);
+    assert.match(chosen.note ?? '', /Images cannot be read.*needs 1\.00 GiB, and 5\.00 GiB is free/);
+    assert.equal(planMemory({ ...request, towerBytes, available: 9 * GIB }).note, null);
+  });
 });
 
 function ids(length: number): Uint32Array {

@@ -37,6 +37,7 @@ describe('a message from the page', () => {
       { type: 'complete-mention', query: 'src/' },
       { type: 'attach-mention', kind: 'problems' },
       { type: 'drop', kind: 'turns', name: '2' },
+      { type: 'drop', kind: 'image', name: 'Pasted picture' },
       { type: 'choose-pictures' },
       { type: 'remove-picture', key: KEY },
       { type: 'view-picture', key: KEY },

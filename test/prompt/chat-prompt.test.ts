@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chatPrompt } from '../../sidecar/prompt/chat-prompt.ts';
+import { imageIds } from '../../sidecar/engine/vision/prompt-image.ts';
+import { chatPrompt, type PromptTurn } from '../../sidecar/prompt/chat-prompt.ts';
 import { fileBlock, numberLines } from '../../sidecar/prompt/file-block.ts';
 import type { IndexFact } from '../../sidecar/prompt/index-block.ts';
 import form from '../fixtures/prompt-form.json' with { type: 'json' };
@@ -40,6 +41,50 @@ test('one turn holds rules, files and question', () => {
       '',
     ].join('\n'),
   );
+});
+
+test('images stand before their question, each between markers and blank lines, crops behind the whole', () => {
+  const embedding = (key: string) => ({ key, tokens: 3, values: new Float32Array(3) });
+  const shown = (key: string, ...crops: string[]) => ({
+    name: key,
+    whole: embedding(key),
+    crops: crops.map(embedding),
+  });
+  const conversation: readonly PromptTurn[] = [
+    { role: 'user', text: 'One?', images: [shown('a'), shown('b')] },
+    { role: 'model', text: 'Yes.' },
+    {
+      role: 'user',
+      text: 'Two?',
+      images: [shown('c', 'd', 'e')],
+      attachments: [{ path: 'x.ts', text: 'x' }],
+    },
+  ];
+  const image = '\n\n<start_of_image><end_of_image>\n\n';
+  const second =
+    `<start_of_turn>user\nhere is the original image${image}` +
+    `and here are some crops to help you see better${image}${image}` +
+    '=== x.ts\n1| x\n\nQuestion: Two?<end_of_turn>\n<start_of_turn>model\n';
+  const answer = '<start_of_turn>model\nYes.<end_of_turn>\n';
+  assert.equal(
+    text(tokenizer, conversation, null),
+    `<bos><start_of_turn>user\n${image}${image}One?<end_of_turn>\n${answer}${second}`,
+  );
+  const rules = 'Answer questions about this repository. Cite files as path:line.';
+  assert.equal(
+    text(tokenizer, conversation, [{ path: 'a', text: 'x' }]),
+    `<bos><start_of_turn>user\n${rules}\n\n=== a\n1| x${image}${image}Question: One?<end_of_turn>\n${answer}${second}`,
+  );
+  const { ids, images } = chatPrompt(tokenizer, conversation, null);
+  assert.deepEqual(
+    images.map(({ embedding: { key } }) => key),
+    ['a', 'b', 'c', 'd', 'e'],
+  );
+  for (const { position, embedding } of images) {
+    assert.deepEqual(ids.subarray(position, position + 3), imageIds(embedding));
+    assert.equal(ids[position - 1], tokenizer.special.startOfImage);
+    assert.equal(ids[position + 3], tokenizer.special.endOfImage);
+  }
 });
 
 test('later turns hold only the question; the head before them does not change', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
 import { ChatSession, type ChatSessionProgress, type ChatSink } from '../../sidecar/session/chat-session.ts';
+import { ImageLibrary } from '../../sidecar/session/image-library.ts';
 import { ModelHost } from '../../sidecar/session/model-host.ts';
 import { temporaryFolder, writeFiles } from '../support/repository.ts';
 import { type Script, scriptedEngine } from '../support/scripted-engine.ts';
@@ -17,7 +18,7 @@ async function session(script: Script) {
       deltas.push(text);
     },
   };
-  return { host, chat: new ChatSession(host), progress, deltas, sink };
+  return { host, chat: new ChatSession(host, new ImageLibrary(host)), progress, deltas, sink };
 }
 const user = (text: string) => ({ role: 'user' as const, text });
 const model = (text: string) => ({ role: 'model' as const, text });
@@ -92,7 +93,7 @@ test('what was adjusted when the model was loaded is said with the first answer,
     Object.assign(scriptedEngine({ answer: () => 'Yes.' }), { notes: [note] }),
   );
   await host.select('m', {});
-  const chat = new ChatSession(host);
+  const chat = new ChatSession(host, new ImageLibrary(host));
   const first = await chat.ask({ turns: [user('a?')], repository: null }, sink, never);
   assert.deepEqual(first.notes, [note]);
   const turns = [user('a?'), model('Yes.'), user('b?')];

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
 import { loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { ChatSession, type ChatSink } from '../../sidecar/session/chat-session.ts';
+import { ImageLibrary } from '../../sidecar/session/image-library.ts';
 import { ModelHost } from '../../sidecar/session/model-host.ts';
 import { type AheadProgress, ReadAhead } from '../../sidecar/session/read-ahead.ts';
 import { temporaryFolder } from '../support/repository.ts';
@@ -22,7 +23,7 @@ test('a question interrupts it within a chunk and finds what was read; the rest 
   const host = new ModelHost((options) => loadGemmaEngine({ ...options, threads: 1, contextLength: 8192 }));
   await host.select(modelPath, {});
   const engine = await host.engine();
-  const session = new ChatSession(host);
+  const session = new ChatSession(host, new ImageLibrary(host));
   const repository = new RepositoryContext([
     { folder: temporaryFolder({ 'a.ts': lines, 'b.ts': lines }), label: null },
   ]);

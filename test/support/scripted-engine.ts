@@ -6,7 +6,10 @@ import type { Engine, EngineOptions, GenerateEvent, GenerateOptions } from '../.
 import type { SpecialIds, StreamDecoder, Tokenizer } from '../../sidecar/engine/tokenizer/tokenizer.ts';
 
 const BYTES = 256;
-const CONTROL = ['<bos>', '<eos>', '<unk>', '<pad>', '<start_of_turn>', '<end_of_turn>'];
+const CONTROL = [
+  ...['<bos>', '<eos>', '<unk>', '<pad>', '<start_of_turn>', '<end_of_turn>'],
+  ...['<start_of_image>', '<end_of_image>'],
+];
 const special: SpecialIds = {
   bos: BYTES,
   eos: BYTES + 1,
@@ -14,8 +17,8 @@ const special: SpecialIds = {
   pad: BYTES + 3,
   startOfTurn: BYTES + 4,
   endOfTurn: BYTES + 5,
-  startOfImage: null,
-  endOfImage: null,
+  startOfImage: BYTES + 6,
+  endOfImage: BYTES + 7,
   fim: null,
 };
 
@@ -55,6 +58,8 @@ export interface Script {
   readonly answer?: (prompt: string) => string;
   /** Awaited before each prompt chunk and each token: tests hold the engine here. */
   readonly gate?: () => Promise<void>;
+  /** Images are looked at for ever; without it the model cannot see. */
+  readonly sees?: boolean;
 }
 
 export function scriptedEngine(script: Script = {}, options: Partial<EngineOptions> = {}): Engine {
@@ -128,8 +133,13 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
     },
     generate,
     logits: () => Promise.reject(new Error('scripted engine: no logits')),
-    imageTower: null,
-    encodeImage: () => Promise.reject(new Error('scripted engine: no images')),
+    imageTower: script.sees ? { imageSize: 28, tokens: 4, layers: 27, memoryBytes: 0 } : null,
+    imageProblem: script.sees ? null : 'A script cannot see.',
+    encodeImage: (_image, { onProgress, signal } = {}) =>
+      new Promise((_, reject) => {
+        onProgress?.({ phase: 'encoding', layer: 9, layers: 27 });
+        signal?.addEventListener('abort', () => reject(signal.reason));
+      }),
     dispose: () => Promise.resolve(),
   };
 }

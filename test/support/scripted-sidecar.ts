@@ -25,6 +25,7 @@ process.exitCode = await serve({
     if (process.env['SCRIPTED_LOAD_BUSY_MS']) block(Number(process.env['SCRIPTED_LOAD_BUSY_MS']));
     return scriptedEngine(
       {
+        sees: process.env['SCRIPTED_SEES'] === '1',
         answer: (prompt) => text.replace('{prompt}', () => prompt),
         gate: async () => {
           if (process.env['SCRIPTED_PRINT']) {

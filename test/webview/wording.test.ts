@@ -29,12 +29,6 @@ describe('the progress line', () => {
     assert.deepEqual(line, { text: 'Reading the conversation: 120 tokens, 0 %', fraction: 0 });
   });
 
-  it('says how much of an image has been looked at', () => {
-    const progress = { requestId: 'r', phase: 'looking', done: 9, total: 27 } as const;
-    const line = progressLine(reduce(ASKED, { type: 'progressed', progress }));
-    assert.equal(line.text, 'Looking at the image, 33 %');
-  });
-
   it('says so while the sidecar is not there yet', () => {
     assert.equal(progressLine(ASKED).text, 'The sidecar is starting');
   });

@@ -75,6 +75,8 @@ export interface MemoryRequest {
   } | null;
   /** For what makes it faster and is left out where the context would be shorter for it; default 0. */
   readonly extraBytes?: number;
+  /** What the image tower takes while it is loaded; 0 or absent without one. */
+  readonly towerBytes?: number;
   /** Bytes that this process may still take. */
   readonly available: number;
 }
@@ -88,8 +90,25 @@ export interface MemoryPlan {
   readonly note: string | null;
 }
 
-/** @throws OutOfMemory with the numbers, if the context that was asked for, or any useful one, does not fit. */
+/**
+ * The image tower has its place in the plan where there is one; where there is none, the model reads text, and a note says so.
+ *
+ * @throws OutOfMemory with the numbers, if the context that was asked for, or any useful one, does not fit.
+ */
 export function planMemory(request: MemoryRequest): MemoryPlan {
+  const { towerBytes = 0, ...textOnly } = request;
+  if (towerBytes === 0) return planText(textOnly);
+  try {
+    return planText({ ...textOnly, scratchBytes: request.scratchBytes + towerBytes });
+  } catch (error) {
+    if (!(error instanceof OutOfMemory)) throw error;
+    const plan = planText(textOnly);
+    const note = `Images cannot be read beside this context: the image tower needs ${gib(towerBytes)}, and ${gib(request.available)} is free for all. Choose a shorter context or close other programs.`;
+    return { ...plan, note: plan.note === null ? note : `${plan.note} ${note}` };
+  }
+}
+
+function planText(request: Omit<MemoryRequest, 'towerBytes'>): MemoryPlan {
   const { layout, draft, trainedContext, contextLength, available, extraBytes = 0 } = request;
   const weightBytes = request.weightBytes + (draft?.weightBytes ?? 0);
   const scratchBytes = request.scratchBytes + (draft?.scratchBytes ?? 0);

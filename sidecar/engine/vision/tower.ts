@@ -7,7 +7,7 @@ import type { Activation, Backend, Matrix, Pass, Vector } from '../backend/backe
 import type { WeightSource } from '../backend/tensor.ts';
 import { dequantizeRow } from '../model/quants.ts';
 import type { RgbImage } from './rgb-image.ts';
-import { imageTokens, type TowerConfig, type TowerFile } from './tower-file.ts';
+import { FEED_FORWARD_ROWS, imageTokens, type TowerConfig, type TowerFile } from './tower-file.ts';
 
 interface Norm {
   readonly weight: Vector;
@@ -36,11 +36,11 @@ interface Weights {
   readonly projection: Matrix;
 }
 
-/** Runs a pass that `record` fills, when nothing more urgent wants the backend. Rejects with the signal's reason or PassCancelled. */
-export type RunPass = (record: (pass: Pass) => void) => Promise<void>;
-
-/** Rows of the feed-forward at a time: 512 x 4,304 F32 are 8.8 MB, which stay in a last-level cache; all would be 70 MB. */
-const FEED_FORWARD_ROWS = 512;
+/**
+ * Runs a pass that `record` fills, when nothing more urgent wants the backend; rejects with PassCancelled. No other pass runs
+ * during `record` and `finish`, which comes behind it: only there is the backend's memory written and read.
+ */
+export type RunPass = (record: (pass: Pass) => void, finish?: () => void) => Promise<void>;
 
 export class Tower {
   readonly config: TowerConfig;
@@ -139,23 +139,26 @@ export class Tower {
         down: create(chunk, width),
       };
       const patches = create(rows, 3 * patchSize * patchSize);
-      this.#backend.upload(patches, patchRows(image, patchSize), 0);
-      await run((pass) => this.#embed(pass, patches, buffers, rows));
+      const pixels = patchRows(image, patchSize);
+      await run((pass) => {
+        this.#backend.upload(patches, pixels, 0);
+        this.#embed(pass, patches, buffers, rows);
+      });
       onLayer(0);
       for (let i = 0; i < layers; i++) {
         await run((pass) => this.#layer(pass, this.#weights.layers[i]!, buffers, rows, chunk));
         onLayer(i + 1);
       }
       const out = create(tokens, textWidth);
-      await run((pass) => {
+      const result = new Float32Array(tokens * textWidth);
+      const project = (pass: Pass) => {
         const { postNorm, softNorm, projection } = this.#weights;
         pass.layerNorm(buffers.normed, x, postNorm.weight, postNorm.bias, rows, this.config.epsilon);
         pass.averagePool(buffers.query, buffers.normed, side, pool);
         pass.rmsNorm(buffers.query, buffers.query, softNorm, tokens, this.config.epsilon);
         pass.matmul(buffers.query, [{ weight: projection, out }], tokens);
-      });
-      const result = new Float32Array(tokens * textWidth);
-      this.#backend.readBack(out, result, 0, tokens);
+      };
+      await run(project, () => this.#backend.readBack(out, result, 0, tokens));
       return result;
     } finally {
       for (const activation of scratch) activation.dispose();

@@ -1,13 +1,13 @@
 /** Images within prompts of the engine: what sees what, what is kept, and what is refused. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { NoImageTower } from '../../../sidecar/engine/engine.ts';
 import type { GemmaEngine } from '../../../sidecar/engine/gemma-engine.ts';
+import type { EncodeProgress } from '../../../sidecar/engine/image-encoder.ts';
 import { loadGemmaEngine } from '../../../sidecar/engine/load-engine.ts';
-import { GgufError } from '../../../sidecar/engine/model/gguf-error.ts';
 import {
   type ImageEmbedding,
   imageIds,
@@ -56,6 +56,12 @@ async function withEngine<T>(
   } finally {
     await engine.dispose();
   }
+}
+
+/** Resolves after `count` more events. */
+async function readOn(events: AsyncIterator<unknown>, count: number): Promise<'answer'> {
+  for (let i = 0; i < count; i++) await events.next();
+  return 'answer';
 }
 
 const [CAT, DOG] = [embedding('cat', 70, 1), embedding('dog', 40, 2)];
@@ -119,12 +125,22 @@ describe('the engine', () => {
     const engine = await loadGemmaEngine({ modelPath: narrowPath, mmprojPath: TOWER_FILE, precision: 'f32' });
     const seeing = await loadGemmaEngine({ modelPath: narrowPath, mmprojPath: TOWER_FILE });
     try {
-      assert.deepEqual(engine.imageTower, { imageSize: 28, tokens: 4, layers: 2 });
-      const layers: number[] = [];
-      const { values, tokens } = await engine.encodeImage(imageOf(PILLOW.tower), {
-        onLayer: (done) => layers.push(done),
-      });
-      assert.deepEqual(layers, [0, 1, 2]);
+      const { memoryBytes, ...tower } = engine.imageTower!;
+      assert.deepEqual(tower, { imageSize: 28, tokens: 4, layers: 2 });
+      assert.equal(engine.imageProblem, null);
+      const seen: string[] = [];
+      const onProgress = ({ phase, layer, layers }: EncodeProgress) => {
+        seen.push(`${phase} ${layer}/${layers}`);
+      };
+      const before = engine.memory().weights;
+      const { values, tokens } = await engine.encodeImage(imageOf(PILLOW.tower), { onProgress });
+      const loading = ['waiting 0/2', 'loading 0/2'];
+      const encoding = ['encoding 0/2', 'encoding 1/2', 'encoding 2/2'];
+      assert.deepEqual(seen, [...loading, ...encoding]);
+      const loaded = engine.memory().weights - before;
+      assert.ok(loaded > 0 && loaded < 4 * memoryBytes, `${loaded} bytes for ${memoryBytes}`);
+      await engine.encodeImage(imageOf(PILLOW.tower), { onProgress });
+      assert.deepEqual(seen.slice(5), ['waiting 0/2', ...encoding], 'the weights are there now');
       assert.equal(tokens, 4);
       for (const [i, expected] of expectedEmbedding().entries())
         assert.ok(Math.abs(values[i]! - expected) < 1e-4, `value ${i}`);
@@ -140,23 +156,75 @@ describe('the engine', () => {
     try {
       const reason = new Error('enough');
       const abort = new AbortController();
-      const onLayer = () => abort.abort(reason);
-      const cancelled = engine.encodeImage(imageOf(PILLOW.tower), { onLayer, signal: abort.signal });
+      const onProgress = ({ phase }: EncodeProgress) => {
+        if (phase === 'encoding') abort.abort(reason);
+      };
+      const cancelled = engine.encodeImage(imageOf(PILLOW.tower), { onProgress, signal: abort.signal });
       await assert.rejects(cancelled, reason);
+      const loading = new AbortController();
+      const early = engine.encodeImage(imageOf(PILLOW.tower), { signal: loading.signal });
+      loading.abort(reason);
+      await assert.rejects(early, reason);
       assert.equal((await engine.encodeImage(imageOf(PILLOW.tower))).tokens, 4);
     } finally {
       await engine.dispose();
     }
   });
 
-  it('says that a model cannot see, and that a projector belongs to another model', async () => {
+  it('ends an encoding that is cancelled while it waits behind an answer', async () => {
+    const engine = await loadGemmaEngine({ modelPath: narrowPath, mmprojPath: TOWER_FILE });
+    try {
+      const answer = engine.generate([2, 10, 11], { maxTokens: 4000, sampling: { temperature: 0 } });
+      await answer.next();
+      const abort = new AbortController();
+      const waiting = engine.encodeImage(imageOf(PILLOW.tower), { signal: abort.signal });
+      const next = engine.encodeImage(imageOf(PILLOW.tower));
+      abort.abort(new Error('enough'));
+      await assert.rejects(waiting, /enough/);
+      const first = await Promise.race([next.then(() => 'image'), readOn(answer, 3)]);
+      assert.equal(first, 'answer', 'the answer goes before the image');
+      await answer.return();
+      const { values } = await next;
+      assert.deepEqual(values, (await engine.encodeImage(imageOf(PILLOW.tower))).values);
+    } finally {
+      await engine.dispose();
+    }
+  });
+
+  const damaged: Readonly<Record<string, readonly [(file: string) => void, RegExp]>> = {
+    'for another model': [(file) => copyFileSync(TOWER_FILE, file), /width 32, but this one has 256/],
+    'that is cut short': [
+      (file) => writeFileSync(file, readFileSync(TOWER_FILE).subarray(0, 20_000)),
+      /tower\.gguf/,
+    ],
+    'that is no GGUF file': [(file) => writeFileSync(file, 'nothing of the kind'), /tower\.gguf/],
+    'that is not there': [() => {}, /tower\.gguf does not exist/],
+  };
+  for (const [what, [write, reason]] of Object.entries(damaged)) {
+    it(`reads text with a projector ${what}, and says why it sees nothing`, async () => {
+      const mmprojPath = path.join(mkdtempSync(path.join(folder, 'damaged-')), 'tower.gguf');
+      write(mmprojPath);
+      const engine = await loadGemmaEngine({ modelPath, mmprojPath, contextLength: 1024 });
+      try {
+        assert.equal(engine.imageTower, null);
+        assert.match(engine.imageProblem ?? '', reason);
+        assert.deepEqual(engine.notes, [engine.imageProblem]);
+        await assert.rejects(engine.encodeImage(imageOf(PILLOW.tower)), (error) => {
+          return error instanceof NoImageTower && reason.test(error.message);
+        });
+        assert.ok((await engine.logits([2, 10, 11])).every(Number.isFinite));
+      } finally {
+        await engine.dispose();
+      }
+    });
+  }
+
+  it('says of a model without a tower how to get one', async () => {
     await withEngine(async (engine) => {
       assert.equal(engine.imageTower, null);
+      assert.match(engine.imageProblem ?? '', /no image tower.*mmproj\*\.gguf/);
+      assert.deepEqual(engine.notes, []);
       await assert.rejects(engine.encodeImage(imageOf(PILLOW.tower)), NoImageTower);
     });
-    await assert.rejects(
-      loadGemmaEngine({ modelPath, mmprojPath: TOWER_FILE }),
-      (error) => error instanceof GgufError && /width 32, but this one has 256/.test(error.message),
-    );
   });
 });

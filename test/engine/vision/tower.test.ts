@@ -10,7 +10,7 @@ import { readGguf } from '../../../sidecar/engine/model/gguf.ts';
 import { GgufError } from '../../../sidecar/engine/model/gguf-error.ts';
 import type { GgufValue } from '../../../sidecar/engine/model/gguf-metadata.ts';
 import { resize } from '../../../sidecar/engine/vision/resize.ts';
-import { Tower } from '../../../sidecar/engine/vision/tower.ts';
+import { type RunPass, Tower } from '../../../sidecar/engine/vision/tower.ts';
 import { readTowerFile } from '../../../sidecar/engine/vision/tower-file.ts';
 import { createOracleBackend } from '../../support/oracle-backend.ts';
 import {
@@ -32,10 +32,11 @@ async function encode(file: string, backend: Backend): Promise<Float32Array> {
   const tower = await Tower.load(readTowerFile(readGguf(file)), backend);
   const image = resize(imageOf(PILLOW.tower), 28, 28);
   const layers: number[] = [];
-  const run = async (record: (pass: ReturnType<Backend['createPass']>) => void) => {
+  const run: RunPass = async (record, finish) => {
     const pass = backend.createPass();
     record(pass);
     await pass.submit();
+    finish?.();
   };
   const result = await tower.encode(image, run, (done) => layers.push(done));
   assert.deepEqual(layers, [0, 1, 2]);
