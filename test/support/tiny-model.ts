@@ -237,7 +237,12 @@ function modelTensors(
  * Rows with mean 0 and standard deviation 1/sqrt(columns). Each row is drawn, block by block, from a pool of
  * quantised random blocks: that takes a copy instead of a quantisation per value, so a 4B shape takes seconds.
  */
-function* matrixPieces(type: TensorType, rows: number, columns: number, seed: number): Generator<Uint8Array> {
+export function* matrixPieces(
+  type: TensorType,
+  rows: number,
+  columns: number,
+  seed: number,
+): Generator<Uint8Array> {
   const random = seededRandom(seed);
   // A uniform variable on [-a, a] has standard deviation a / sqrt(3).
   const amplitude = Math.sqrt(3 / columns);
