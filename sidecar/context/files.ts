@@ -11,8 +11,6 @@ import type { RepositoryFile } from './repository.ts';
 const READS_AT_ONCE = 8;
 /** Characters of text held in memory at most; files beyond it are left out for lack of room. */
 const MAX_TOTAL_TEXT = 128e6;
-/** Work between two looks at whatever else the process has to do. */
-const SLICE_MS = 15;
 const CHARACTERS_PER_TOKEN = 3.5;
 const MAX_PINNED_BYTES = 4 * 1024 * 1024;
 
@@ -63,7 +61,7 @@ type Known = { readonly version: string; readonly content: SourceFile | LeftOutR
 export class FileReader {
   private known = new Map<string, Known>();
 
-  /** Never fails for the sake of one file: what cannot be read is listed as left out. */
+  /** Never fails for the sake of one file: what cannot be read is listed as left out. Sources are in the order of `files`. */
   async read(
     files: readonly RepositoryFile[],
     unsaved: ReadonlyMap<string, string>,
@@ -71,7 +69,7 @@ export class FileReader {
     onProgress: (done: number, total: number) => void,
     signal?: AbortSignal,
   ): Promise<{ readonly sources: SourceFile[]; readonly leftOut: LeftOut[] }> {
-    const sources: SourceFile[] = [];
+    const read: (SourceFile | null)[] = new Array(files.length).fill(null);
     const leftOut: LeftOut[] = [];
     const seen = new Map<string, Known>();
     let next = 0;
@@ -80,7 +78,8 @@ export class FileReader {
     const worker = async () => {
       while (next < files.length) {
         signal?.throwIfAborted();
-        const file = files[next++]!;
+        const index = next++;
+        const file = files[index]!;
         const decision = decisionOn(choice, file.path);
         const entry: Known =
           decision === 'dropped'
@@ -89,7 +88,7 @@ export class FileReader {
         if (entry.content instanceof SourceFile) {
           held += entry.content.text.length;
           if (held > MAX_TOTAL_TEXT) leftOut.push({ path: file.path, reason: 'budget' });
-          else sources.push(entry.content);
+          else read[index] = entry.content;
         }
         if (held <= MAX_TOTAL_TEXT) seen.set(file.absolute, entry);
         if (typeof entry.content === 'string') leftOut.push({ path: file.path, reason: entry.content });
@@ -99,7 +98,7 @@ export class FileReader {
     await Promise.all(Array.from({ length: READS_AT_ONCE }, worker));
     this.known = seen;
     leftOut.sort((a, b) => (a.path < b.path ? -1 : 1));
-    return { sources, leftOut };
+    return { sources: read.filter((file) => file !== null), leftOut };
   }
 
   private async readOne(file: RepositoryFile, unsaved: string | undefined, pinned: boolean): Promise<Known> {
@@ -148,21 +147,5 @@ async function readRegularFile(path: string): Promise<Buffer> {
     return await handle.readFile();
   } finally {
     await handle.close();
-  }
-}
-
-/** Runs `work` on each item, letting other work in between, so that a cancel is heard. */
-export async function inSlices<T>(
-  items: readonly T[],
-  work: (item: T, index: number) => void,
-  signal?: AbortSignal,
-): Promise<void> {
-  let started = performance.now();
-  for (let i = 0; i < items.length; i++) {
-    work(items[i]!, i);
-    if (performance.now() - started < SLICE_MS) continue;
-    await new Promise((resolve) => setImmediate(resolve));
-    signal?.throwIfAborted();
-    started = performance.now();
   }
 }

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { gitArguments, type RepositoryFile, type Root } from './repository.ts';
+import { inSlices } from './slices.ts';
 
 const run = promisify(execFile);
 
@@ -50,7 +51,11 @@ export function resolveMention<T extends { readonly path: string }>(
   }
   if (kind === 'folder') return [];
   const ending = files.filter((file) => file.path.endsWith(`/${clean}`));
-  return ending.length === 1 ? ending : [];
+  if (ending.length > 0) return ending.length === 1 ? ending : [];
+  // File systems that take README.md and readme.md for the same let people write either.
+  const lower = clean.toLowerCase();
+  const alike = files.filter((file) => file.path.toLowerCase() === lower);
+  return alike.length === 1 ? alike : [];
 }
 
 const MAX_DIFF_BYTES = 8 * 1024 * 1024;
@@ -83,41 +88,62 @@ export interface PathMatch {
   readonly matches: readonly number[];
 }
 
+interface PathEntry {
+  readonly path: string;
+  readonly lower: string;
+  readonly kind: 'file' | 'folder';
+}
+
 /** Fuzzy search: the letters of `query` in order; runs, starts of words and the last part of a path count for more. */
 export class PathSearch {
-  private readonly entries: readonly {
-    readonly path: string;
-    readonly lower: string;
-    readonly kind: 'file' | 'folder';
-  }[];
+  private readonly entries: readonly PathEntry[];
 
-  constructor(files: readonly Pick<RepositoryFile, 'path'>[]) {
-    const folders = new Set<string>();
-    for (const { path } of files) {
-      for (let end = path.indexOf('/'); end > 0; end = path.indexOf('/', end + 1))
-        folders.add(path.slice(0, end + 1));
-    }
-    const entry = (path: string, kind: 'file' | 'folder') => ({ path, lower: path.toLowerCase(), kind });
-    this.entries = [
-      ...[...folders].map((f) => entry(f, 'folder')),
-      ...files.map(({ path }) => entry(path, 'file')),
-    ];
+  private constructor(entries: readonly PathEntry[]) {
+    this.entries = entries;
   }
 
-  find(query: string, kind: 'file' | 'folder' | 'any', limit: number): PathMatch[] {
+  static async of(files: readonly Pick<RepositoryFile, 'path'>[], signal?: AbortSignal): Promise<PathSearch> {
+    const folders = new Set<string>();
+    const entries: PathEntry[] = [];
+    const add = (path: string, kind: 'file' | 'folder') =>
+      entries.push({ path, lower: path.toLowerCase(), kind });
+    await inSlices(
+      files,
+      ({ path }) => {
+        // The folders over a file whose own folder is known are known.
+        for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+          const folder = path.slice(0, end + 1);
+          if (folders.has(folder)) break;
+          folders.add(folder);
+          add(folder, 'folder');
+        }
+      },
+      signal,
+    );
+    await inSlices(files, ({ path }) => add(path, 'file'), signal);
+    return new PathSearch(entries);
+  }
+
+  async find(
+    query: string,
+    kind: 'file' | 'folder' | 'any',
+    limit: number,
+    signal?: AbortSignal,
+  ): Promise<PathMatch[]> {
     const wanted = query.toLowerCase();
     const best: { readonly match: PathMatch; readonly score: number }[] = [];
-    for (const { path, lower, kind: own } of this.entries) {
-      if (kind !== 'any' && kind !== own) continue;
+    const look = ({ path, lower, kind: own }: PathEntry) => {
+      if (kind !== 'any' && kind !== own) return;
       const matched = matchLetters(lower, path, wanted);
-      if (!matched) continue;
+      if (!matched) return;
       const worst = best.at(-1);
-      if (best.length === limit && worst && !isBetter(matched.score, path, worst)) continue;
+      if (best.length === limit && worst && !isBetter(matched.score, path, worst)) return;
       const item = { match: { path, kind: own, matches: matched.matches }, score: matched.score };
       const place = best.findIndex((other) => isBetter(matched.score, path, other));
       best.splice(place < 0 ? best.length : place, 0, item);
       if (best.length > limit) best.pop();
-    }
+    };
+    await inSlices(this.entries, look, signal);
     return best.map(({ match }) => match);
   }
 }

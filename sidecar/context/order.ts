@@ -39,7 +39,7 @@ export async function changeCounts(roots: readonly Root[]): Promise<ReadonlyMap<
   return counts;
 }
 
-/** Least changed first, by powers of two; unsaved files last; then by path. Does not depend on the order given. */
+/** Least changed first, by powers of two; unsaved files last; within a power of two as given, which is by path. */
 export function stableOrder<T extends Pick<RepositoryFile, 'path'>>(
   files: readonly T[],
   counts: ReadonlyMap<string, number>,
@@ -47,8 +47,12 @@ export function stableOrder<T extends Pick<RepositoryFile, 'path'>>(
 ): T[] {
   const step = (file: T) =>
     (unsaved.has(file.path) ? 100 : 0) + Math.floor(Math.log2(1 + (counts.get(file.path) ?? 0)));
-  return files
-    .map((file) => ({ file, step: step(file) }))
-    .sort((a, b) => a.step - b.step || (a.file.path < b.file.path ? -1 : a.file.path > b.file.path ? 1 : 0))
-    .map(({ file }) => file);
+  const steps = new Map<number, T[]>();
+  for (const file of files) {
+    const at = step(file);
+    const group = steps.get(at);
+    if (group) group.push(file);
+    else steps.set(at, [file]);
+  }
+  return [...steps].sort(([a], [b]) => a - b).flatMap(([, group]) => group);
 }

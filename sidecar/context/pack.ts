@@ -8,7 +8,7 @@ import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { IndexFact } from '../prompt/index-block.ts';
 import { type Choice, decisionOn, NO_CHOICE } from './choice.ts';
-import { FileReader, inSlices, type LeftOut, SourceFile } from './files.ts';
+import { FileReader, type LeftOut, SourceFile } from './files.ts';
 import { shouldFold } from './fold.ts';
 import type { HeadStore, StoredHead } from './head-store.ts';
 import { type JournalEntry, journalOf } from './journal.ts';
@@ -17,6 +17,7 @@ import { changeCounts, stableOrder } from './order.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { listFiles, type RepositoryFile, type Root, WorkspaceError } from './repository.ts';
 import { selectParts } from './select-parts.ts';
+import { inSlices } from './slices.ts';
 import { SymbolIndex } from './symbols/symbol-index.ts';
 
 export interface Packed {
@@ -61,6 +62,8 @@ export interface PackRequest {
   readonly question: readonly string[];
   readonly unsaved: readonly UnsavedText[];
   readonly choice?: Choice;
+  /** Of the same moment as `unsaved` and `choice`; absent: the workspace is read now. */
+  readonly snapshot?: Snapshot;
   /** What the last question saw: kept where it serves this one too, so that the prompt's head does not change. */
   readonly previous: Packed | null;
   readonly signal?: AbortSignal;
@@ -68,6 +71,13 @@ export interface PackRequest {
 }
 
 type ReadRequest = Pick<PackRequest, 'unsaved' | 'choice' | 'signal' | 'onProgress'>;
+
+/** The files of the workspace at one moment: read once for all that a question needs of them. */
+export interface Snapshot {
+  /** In path order. */
+  readonly sources: readonly SourceFile[];
+  readonly leftOut: readonly LeftOut[];
+}
 
 /** An estimate this far over the limit is no matter of its error. */
 const CLEARLY_MORE = 4;
@@ -100,13 +110,20 @@ export class RepositoryContext {
     return packed;
   }
 
+  /** Throws WorkspaceError where a folder cannot be read. */
+  async read({ unsaved, choice = NO_CHOICE, onProgress, signal }: ReadRequest): Promise<Snapshot> {
+    const files = await listFiles(this.roots, signal);
+    const texts = new Map(unsaved.map(({ path, text }) => [path, text]));
+    return this.reader.read(files, texts, choice, onProgress, signal);
+  }
+
   private async packAfter(request: PackRequest): Promise<Packed> {
     const { tokenizer, signal, previous, choice = NO_CHOICE } = request;
-    const { sources, leftOut } = await this.read(request);
+    const { sources, leftOut } = request.snapshot ?? (await this.read(request));
     if (sources.length === 0) throw new WorkspaceError(nothingToRead(this.roots, leftOut));
     const unsaved = new Set(request.unsaved.map(({ path }) => path));
     const ordered = stableOrder(sources, await this.changeCounts(), unsaved);
-    const fingerprint = fingerprintOf(ordered);
+    const fingerprint = await fingerprintOf(ordered, signal);
     const goesOn =
       previous && sameChoice(previous.head.choice, choice) ? withJournal(previous, ordered, request) : null;
     const total = await countUpTo(ordered, tokenizer, Math.max(request.budget, request.ceiling), signal);
@@ -125,34 +142,31 @@ export class RepositoryContext {
         leftOut:
           previous?.fingerprint === fingerprint
             ? previous.leftOut
-            : [...leftOut, ...rest(ordered, goesOn.files, tokenizer)],
+            : [...leftOut, ...(await rest(ordered, goesOn.files, tokenizer, signal))],
         fingerprint,
       };
     }
     return {
       ...laidOut(selection.files, ordered, choice),
-      leftOut: [...leftOut, ...rest(ordered, selection.files, tokenizer)],
+      leftOut: [...leftOut, ...(await rest(ordered, selection.files, tokenizer, signal))],
       whole: false,
       fingerprint,
     };
   }
 
-  /** What the symbol index knows of the names in `question`, in the workspace as it is now. */
-  async facts(question: string, request: ReadRequest): Promise<IndexFact[]> {
-    const { sources } = await this.read(request);
+  /** What the symbol index knows of the names in `question`. */
+  facts(question: string, { sources }: Snapshot): Promise<IndexFact[]> {
     return this.index.facts(question, sources);
   }
 
   /** What the @-mentions of a question stand for, and those that stand for nothing. */
   async mentioned(
     question: string,
-    request: ReadRequest,
+    { sources }: Snapshot,
   ): Promise<{ readonly files: PromptFile[]; readonly unknown: string[] }> {
     const mentions = mentionsIn(question).filter(({ kind }) => kind !== 'editor');
     const files = new Map<string, PromptFile>();
     const unknown: string[] = [];
-    if (mentions.length === 0) return { files: [], unknown };
-    const { sources } = await this.read(request);
     for (const mention of mentions) {
       if (mention.kind === 'diff') {
         const text = await workspaceDiff(this.roots);
@@ -173,12 +187,6 @@ export class RepositoryContext {
   /** Every file that could be shown, in path order, before any is read. */
   list(signal?: AbortSignal): Promise<RepositoryFile[]> {
     return listFiles(this.roots, signal);
-  }
-
-  private async read({ unsaved, choice = NO_CHOICE, onProgress, signal }: ReadRequest) {
-    const files = await listFiles(this.roots, signal);
-    const texts = new Map(unsaved.map(({ path, text }) => [path, text]));
-    return this.reader.read(files, texts, choice, onProgress, signal);
   }
 
   private async changeCounts(): Promise<ReadonlyMap<string, number>> {
@@ -311,22 +319,33 @@ async function countUpTo(
 }
 
 /** Files, and the rest of files, that the budget left out. */
-function rest(ordered: readonly SourceFile[], taken: readonly PackedFile[], tokenizer: Tokenizer): LeftOut[] {
+async function rest(
+  ordered: readonly SourceFile[],
+  taken: readonly PackedFile[],
+  tokenizer: Tokenizer,
+  signal: AbortSignal | undefined,
+): Promise<LeftOut[]> {
   const used = new Map<string, number>();
   for (const file of taken) {
     if (file.as === 'changed') continue;
     used.set(file.path, file.lines ? (used.get(file.path) ?? 0) + file.tokens : Number.POSITIVE_INFINITY);
   }
-  return ordered.flatMap((file): LeftOut[] => {
-    const taken = used.get(file.path);
-    const left = taken === undefined ? file.tokenEstimate(tokenizer) : file.ids(tokenizer).length - taken;
-    return left > 0 ? [{ path: file.path, reason: 'budget', tokens: left }] : [];
-  });
+  const left: LeftOut[] = [];
+  await inSlices(
+    ordered,
+    (file) => {
+      const taken = used.get(file.path);
+      const tokens = taken === undefined ? file.tokenEstimate(tokenizer) : file.ids(tokenizer).length - taken;
+      if (tokens > 0) left.push({ path: file.path, reason: 'budget', tokens });
+    },
+    signal,
+  );
+  return left;
 }
 
-function fingerprintOf(ordered: readonly SourceFile[]): string {
+async function fingerprintOf(ordered: readonly SourceFile[], signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  for (const { path, version } of ordered) hash.update(`${path}\0${version}\0`);
+  await inSlices(ordered, ({ path, version }) => hash.update(`${path}\0${version}\0`), signal);
   return hash.digest('hex');
 }
 

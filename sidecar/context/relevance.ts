@@ -1,5 +1,6 @@
 /** How well a piece of text answers a question: BM25 over stems, with more for paths, definitions and breadth. */
 import type { Query } from './question.ts';
+import { inSlices } from './slices.ts';
 import { identifiersOf, stem, wholeOf, wordsOf } from './words.ts';
 
 /** Usual values of Okapi BM25: how fast repeated words saturate, and how much length matters. */
@@ -83,24 +84,74 @@ export function passageMaker(query: Query): (path: string, text: string) => Pass
 
 /** A score for each passage; 0 where no word of the question occurs. */
 export function scorePassages(passages: readonly Passage[], query: Query): Float64Array {
-  const averageLength = passages.reduce((sum, p) => sum + p.length, 0) / Math.max(1, passages.length);
+  const scorer = new Scorer(query);
+  for (const passage of passages) scorer.count(passage);
+  return Float64Array.from(passages, (passage) => scorer.score(passage));
+}
+
+/** The same for many passages, letting other work in between. */
+export async function scoreInSlices(
+  passages: readonly Passage[],
+  query: Query,
+  signal?: AbortSignal,
+): Promise<Float64Array> {
+  const scorer = new Scorer(query);
+  await inSlices(passages, (passage) => scorer.count(passage), signal);
   const scores = new Float64Array(passages.length);
-  const breadth = new Float64Array(passages.length);
-  let whole = 0;
-  for (const [word, weight] of query.words) {
-    const holding = passages.reduce((count, p) => count + (p.frequencies.has(word) ? 1 : 0), 0);
-    if (holding === 0) continue;
-    const rarity = weight * Math.log(1 + (passages.length - holding + 0.5) / (holding + 0.5));
-    const named = query.identifiers.has(word);
-    whole += rarity;
-    passages.forEach(({ frequencies, defines, length }, i) => {
-      const f = frequencies.get(word);
-      if (f === undefined) return;
-      const norm = K1 * (1 - B + (B * length) / Math.max(1, averageLength));
-      breadth[i]! += rarity;
-      scores[i]! += (rarity * f * (K1 + 1)) / (f + norm);
-      if (named && defines.has(word)) scores[i]! += rarity * NAMED_DEFINITION;
-    });
+  await inSlices(
+    passages,
+    (passage, i) => {
+      scores[i] = scorer.score(passage);
+    },
+    signal,
+  );
+  return scores;
+}
+
+/** Counts all passages first, then scores each. */
+class Scorer {
+  private readonly query: Query;
+  private readonly holding: Map<string, number>;
+  private passages = 0;
+  private length = 0;
+  private rarities: Map<string, number> | null = null;
+  private whole = 0;
+
+  constructor(query: Query) {
+    this.query = query;
+    this.holding = new Map([...query.words.keys()].map((word) => [word, 0]));
   }
-  return scores.map((score, i) => score * (1 - BREADTH + (BREADTH * breadth[i]!) / Math.max(whole, 1e-9)));
+
+  count({ frequencies, length }: Passage): void {
+    this.passages++;
+    this.length += length;
+    for (const [word, count] of this.holding) if (frequencies.has(word)) this.holding.set(word, count + 1);
+  }
+
+  score({ frequencies, defines, length }: Passage): number {
+    this.rarities ??= this.raritiesOf();
+    const norm = K1 * (1 - B + (B * length) / Math.max(1, this.length / Math.max(1, this.passages)));
+    let score = 0;
+    let breadth = 0;
+    for (const [word, rarity] of this.rarities) {
+      const f = frequencies.get(word);
+      if (f === undefined) continue;
+      breadth += rarity;
+      score += (rarity * f * (K1 + 1)) / (f + norm);
+      if (this.query.identifiers.has(word) && defines.has(word)) score += rarity * NAMED_DEFINITION;
+    }
+    return score * (1 - BREADTH + (BREADTH * breadth) / Math.max(this.whole, 1e-9));
+  }
+
+  private raritiesOf(): Map<string, number> {
+    const rarities = new Map<string, number>();
+    for (const [word, weight] of this.query.words) {
+      const holding = this.holding.get(word)!;
+      if (holding === 0) continue;
+      const rarity = weight * Math.log(1 + (this.passages - holding + 0.5) / (holding + 0.5));
+      rarities.set(word, rarity);
+      this.whole += rarity;
+    }
+    return rarities;
+  }
 }

@@ -7,6 +7,7 @@ import { type Dirent, promises as fs } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import ignore, { type Ignore } from 'ignore';
+import { inSlices, sortedInSlices } from './slices.ts';
 
 const run = promisify(execFile);
 
@@ -52,7 +53,7 @@ export async function listFiles(roots: readonly Root[], signal?: AbortSignal): P
         `${MAX_FILES.toLocaleString('en-US')}. Open a smaller folder, or ignore what is generated in .gitignore.`,
     );
   }
-  return files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  return sortedInSlices(files, (a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0), signal);
 }
 
 async function listRoot(root: Root, signal?: AbortSignal): Promise<RepositoryFile[]> {
@@ -62,11 +63,18 @@ async function listRoot(root: Root, signal?: AbortSignal): Promise<RepositoryFil
     throw new WorkspaceError(`The folder ${root.folder} cannot be read: ${reasonOf(error)}.`);
   }
   const relative = (await listWithGit(root.folder, signal)) ?? (await walk(root.folder, signal));
-  return relative.map((file) => ({
-    path: root.label === null ? file : `${root.label}/${file}`,
-    absolute: path.join(root.folder, file),
-    root,
-  }));
+  const files: RepositoryFile[] = [];
+  await inSlices(
+    relative,
+    (file) =>
+      files.push({
+        path: root.label === null ? file : `${root.label}/${file}`,
+        absolute: path.join(root.folder, file),
+        root,
+      }),
+    signal,
+  );
+  return files;
 }
 
 /** Null when there is no git, or the folder is in no work tree, so that the walk has to do. */
@@ -79,7 +87,15 @@ async function listWithGit(folder: string, signal?: AbortSignal): Promise<string
       encoding: 'utf8',
       ...(signal && { signal }),
     });
-    return [...new Set(stdout.split('\0').filter((f) => f !== ''))];
+    const found = new Set<string>();
+    await inSlices(
+      stdout.split('\0'),
+      (file) => {
+        if (file !== '') found.add(file);
+      },
+      signal,
+    );
+    return [...found];
   } catch (error) {
     signal?.throwIfAborted();
     if ((error as { code?: unknown }).code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {

@@ -4,11 +4,12 @@ import { ContextFullError } from '../prompt/budget.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import { type Chunk, chunksOf } from './chunks.ts';
-import { inSlices, type SourceFile } from './files.ts';
+import type { SourceFile } from './files.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { pathWeight } from './path-kind.ts';
 import { queryOf } from './question.ts';
-import { type Passage, passageMaker, passageOf, scorePassages } from './relevance.ts';
+import { type Passage, passageMaker, passageOf, scoreInSlices } from './relevance.ts';
+import { inSlices } from './slices.ts';
 
 export interface Selection {
   readonly files: readonly PackedFile[];
@@ -109,7 +110,7 @@ async function rankedParts(
     },
     request.signal,
   );
-  const fileScores = scorePassages(whole, query);
+  const fileScores = await scoreInSlices(whole, query, request.signal);
   const candidates = ordered
     .map((file, fileIndex) => {
       const weight = pathWeight(file.path, query);
@@ -129,7 +130,7 @@ async function rankedParts(
     }
   };
   await inSlices(candidates, cut, request.signal);
-  const scores = scorePassages(passages, query);
+  const scores = await scoreInSlices(passages, query, request.signal);
   const own = parts.map(({ weight, fileScore }, i) => weight * scores[i]! + FILE_SHARE * fileScore);
   const scored = parts
     .map(({ file, fileIndex, chunk }, i): Part => {

@@ -168,12 +168,16 @@ export class ChatFeature implements Feature {
   private async mentions(params: unknown, signal: AbortSignal): Promise<readonly Mention[]> {
     const { query, limit } = mentionsFromWire(params);
     const repository = this.context.workspace.trusted ? this.repositoryContext() : null;
-    if (!repository) return mentionsToWire(query, null, limit);
+    if (!repository) return mentionsToWire(query, null, limit, signal);
     const now = performance.now();
     if (!this.paths || this.paths.repository !== repository || now - this.paths.time > PATHS_VALID_MS) {
-      this.paths = { repository, search: new PathSearch(await repository.list(signal)), time: now };
+      this.paths = {
+        repository,
+        search: await PathSearch.of(await repository.list(signal), signal),
+        time: now,
+      };
     }
-    return mentionsToWire(query, this.paths.search, limit);
+    return mentionsToWire(query, this.paths.search, limit, signal);
   }
 
   private chosen(choice: Choice): void {

@@ -94,7 +94,12 @@ export function mentionsFromWire(params: unknown): { readonly query: string; rea
 const THINGS = ['selection', 'problems', 'diff', 'terminal'] as const;
 
 /** `search` is null where there is no workspace to read. */
-export function mentionsToWire(query: string, search: PathSearch | null, limit: number): readonly Mention[] {
+export async function mentionsToWire(
+  query: string,
+  search: PathSearch | null,
+  limit: number,
+  signal: AbortSignal,
+): Promise<readonly Mention[]> {
   const { kind, rest } = /^(?:(?<kind>file|folder):)?"?(?<rest>[^"]*)/.exec(query)?.groups ?? {};
   const wanted = rest ?? '';
   const things = kind
@@ -103,7 +108,8 @@ export function mentionsToWire(query: string, search: PathSearch | null, limit: 
         const matches = Array.from(wanted, (_, i) => i);
         return { kind: thing, insert: `@${thing}`, label: thing, matches };
       });
-  const paths = search?.find(wanted, kind === 'file' || kind === 'folder' ? kind : 'any', limit) ?? [];
+  const kinds = kind === 'file' || kind === 'folder' ? kind : 'any';
+  const paths = (await search?.find(wanted, kinds, limit, signal)) ?? [];
   return [
     ...things,
     ...paths.map(({ path, kind: own, matches }): Mention => {

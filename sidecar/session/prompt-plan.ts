@@ -5,7 +5,7 @@
 import type { ChatEngine } from '../chat/chat-engine.ts';
 import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import { type JournalEntry, untold } from '../context/journal.ts';
-import type { Packed, RepositoryContext, UnsavedText } from '../context/pack.ts';
+import type { Packed, RepositoryContext, Snapshot, UnsavedText } from '../context/pack.ts';
 import type { PackedFile } from '../context/packed-file.ts';
 import type { Engine } from '../engine/engine.ts';
 import { answerReserve, ContextFullError, fitTurns } from '../prompt/budget.ts';
@@ -87,7 +87,8 @@ export class Planner {
     const reserved = answerReserve(contextLength);
     const room = contextLength - reserved;
     const asked = mergeSameRole(question.turns.map((turn) => this.withImages(turn, engine)));
-    const { turns, unknown } = await this.withFacts(asked, question, request);
+    const snapshot = repository && (await this.read(repository, question, request));
+    const { turns, unknown } = await this.withFacts(asked, repository, snapshot, request);
     const perTurn = chat
       .countTurns(turnsOf(turns), inRepository)
       .map((tokens, i) => tokens + tokensOf(turns[i]!.told));
@@ -113,7 +114,13 @@ export class Planner {
     }
     const told = kept.flatMap((turn) => turn.told);
     const space = { contextLength, room, conversation };
-    const packed = await this.pack(question, repository, space, tokensOf(told), request);
+    const packed = await this.pack(
+      question,
+      repository,
+      { ...space, told: tokensOf(told) },
+      snapshot,
+      request,
+    );
     const stands = this.previous(repository, engine)?.head.files === packed.head.files;
     const changes = this.withChanges(asked, kept, packed, stands, engine);
     return {
@@ -135,21 +142,29 @@ export class Planner {
     return images.length === 0 ? turn : { ...turn, images: this.images.shown(engine, images) };
   }
 
+  private read(
+    repository: RepositoryContext,
+    { unsaved = [], choice = NO_CHOICE }: ChatQuestion,
+    { signal, onProgress }: PlanRequest,
+  ): Promise<Snapshot> {
+    return repository.read({ unsaved, choice, signal, onProgress });
+  }
+
   /** Facts may take a quarter of the context; a question that names more than that names no place in particular. */
   private async withFacts(
     turns: readonly PromptTurn[],
-    { repository, unsaved = [], choice = NO_CHOICE }: ChatQuestion,
-    { engine, chat, signal, onProgress }: PlanRequest,
+    repository: RepositoryContext | null,
+    snapshot: Snapshot | null,
+    { engine, chat }: PlanRequest,
   ): Promise<{ readonly turns: readonly TurnWithFacts[]; readonly unknown: readonly string[] }> {
-    if (!repository) return { turns: turns.map((turn) => ({ turn, told: [] })), unknown: [] };
+    if (!repository || !snapshot) return { turns: turns.map((turn) => ({ turn, told: [] })), unknown: [] };
     const most = Math.floor((chat.contextLength * FACTS_SHARE) / TOKENS_OF_FACT);
-    const request = { unsaved, choice, signal, onProgress };
     let unknown: readonly string[] = [];
     const head = this.previous(repository, engine)?.head.files ?? null;
     const withFacts = await this.facts.add(turns, head, async (text) => {
-      const mentions = await repository.mentioned(text, request);
+      const mentions = await repository.mentioned(text, snapshot);
       unknown = mentions.unknown;
-      const facts = await repository.facts(text, request);
+      const facts = await repository.facts(text, snapshot);
       return {
         index: facts.slice(0, most),
         mentioned: mentions.files.filter((file) => !this.showsWhole(repository, file)),
@@ -161,8 +176,13 @@ export class Planner {
   private async pack(
     question: ChatQuestion,
     repository: RepositoryContext,
-    space: { readonly contextLength: number; readonly room: number; readonly conversation: number },
-    toldTokens: number,
+    space: {
+      readonly contextLength: number;
+      readonly room: number;
+      readonly conversation: number;
+      readonly told: number;
+    },
+    snapshot: Snapshot | null,
     { engine, signal, onProgress }: PlanRequest,
   ): Promise<Packed> {
     // Room for a few more turns is left free, so that the next question need not change what comes before it.
@@ -171,10 +191,11 @@ export class Planner {
       tokenizer: engine.tokenizer,
       budget: Math.max(0, space.room - forConversation),
       // What is told already may no longer hold, and then takes its room beside the journal.
-      ceiling: Math.max(0, space.room - space.conversation - toldTokens),
+      ceiling: Math.max(0, space.room - space.conversation - space.told),
       question: questionText(question.turns),
       unsaved: question.unsaved ?? [],
       ...(question.choice && { choice: question.choice }),
+      ...(snapshot && { snapshot }),
       previous: this.previous(repository, engine),
       signal,
       onProgress,

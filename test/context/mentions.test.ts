@@ -29,25 +29,34 @@ test('a mention is a file, a folder, the only path that ends so, or nothing', ()
   assert.deepEqual(paths('@nothing.ts'), []);
 });
 
-test('the search finds letters in order and prefers names to folders, starts to middles', () => {
-  const search = new PathSearch(files);
-  const first = (query: string) => search.find(query, 'any', 3)[0];
-  assert.equal(first('chses')?.path, 'src/chat-session.ts');
-  assert.deepEqual(first('b.ts')?.matches, [8, 9, 10, 11]);
-  assert.equal(first('src')?.path, 'src/');
-  assert.equal(search.find('src', 'file', 9).length, 3);
-  assert.deepEqual(search.find('zzz', 'any', 9), []);
-  assert.equal(search.find('', 'any', 2).length, 2);
+test('a path in other letters is meant where only one file has them', () => {
+  const here = [{ path: 'README.md' }, { path: 'src/A.ts' }, { path: 'src/a.ts' }];
+  const paths = (text: string) =>
+    mentionsIn(text).flatMap((m) => resolveMention(m, here).map(({ path }) => path));
+  assert.deepEqual(paths('@readme.md'), ['README.md']);
+  assert.deepEqual(paths('@src/a.ts @src/A.ts'), ['src/a.ts', 'src/A.ts']);
+  assert.deepEqual(paths('@SRC/A.TS'), [], 'two files could be meant');
+});
+
+test('the search finds letters in order and prefers names to folders, starts to middles', async () => {
+  const search = await PathSearch.of(files);
+  const first = async (query: string) => (await search.find(query, 'any', 3))[0];
+  assert.equal((await first('chses'))?.path, 'src/chat-session.ts');
+  assert.deepEqual((await first('b.ts'))?.matches, [8, 9, 10, 11]);
+  assert.equal((await first('src'))?.path, 'src/');
+  assert.equal((await search.find('src', 'file', 9)).length, 3);
+  assert.deepEqual(await search.find('zzz', 'any', 9), []);
+  assert.equal((await search.find('', 'any', 2)).length, 2);
 });
 
 test('files, folders and the difference are looked up from the text of a question', async () => {
   const folder = temporaryRepository({ 'src/a.ts': 'let a;\n', 'src/b.ts': 'let b;\n', '.env': 'SECRET=1' });
   writeFiles(folder, { 'src/a.ts': 'let changed;\n' });
   const context = new RepositoryContext([{ folder, label: null }]);
-  const found = await context.mentioned('@diff of @src and @gone.ts and @.env?', {
-    unsaved: [],
-    onProgress: () => {},
-  });
+  const found = await context.mentioned(
+    '@diff of @src and @gone.ts and @.env?',
+    await context.read({ unsaved: [], onProgress: () => {} }),
+  );
   assert.deepEqual(found.unknown, ['@gone.ts', '@.env'], 'secrets cannot be mentioned either');
   const [diff, ...rest] = found.files;
   assert.ok(diff?.plain && diff.text.includes('-let a;\n+let changed;'));

@@ -95,7 +95,7 @@ test('facts of a question about a real folder', async () => {
   });
   const context = new RepositoryContext([{ folder, label: null }]);
   const facts = async (question: string) =>
-    indexBlock(await context.facts(question, { unsaved: [], onProgress: () => {} }));
+    indexBlock(await context.facts(question, await context.read({ unsaved: [], onProgress: () => {} })));
   assert.equal(
     await facts('Where is `add`, who imports `node:fs`, what is in `src/a.ts`, and `gone`?'),
     [
@@ -121,7 +121,7 @@ test('facts of a question about a real folder', async () => {
 test('unsaved text is what the index knows', async () => {
   const context = new RepositoryContext([{ folder: temporaryFolder({ 'a.ts': 'let x;\n' }), label: null }]);
   const unsaved = [{ path: 'a.ts', text: '\nexport const brandNew = 1;\n' }];
-  const facts = await context.facts('`brandNew`?', { unsaved, onProgress: () => {} });
+  const facts = await context.facts('`brandNew`?', await context.read({ unsaved, onProgress: () => {} }));
   assert.deepEqual(facts, [
     { key: 'brandNew', kind: 'defined', path: 'a.ts', line: 2, text: 'export const brandNew = 1;' },
   ]);
