@@ -10,7 +10,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Packed, RepositoryContext } from '../sidecar/context/pack.ts';
+import { RepositoryContext } from '../sidecar/context/pack.ts';
+import type { Packed } from '../sidecar/context/packed.ts';
 import { openModelFile } from '../sidecar/engine/model-file.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
 import { chatPrompt } from '../sidecar/prompt/chat-prompt.ts';

@@ -11,7 +11,8 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Packed, RepositoryContext } from '../sidecar/context/pack.ts';
+import { RepositoryContext } from '../sidecar/context/pack.ts';
+import type { Packed } from '../sidecar/context/packed.ts';
 import { listFiles } from '../sidecar/context/repository.ts';
 import { readGguf } from '../sidecar/engine/model/gguf.ts';
 import { loadTokenizer } from '../sidecar/engine/tokenizer/from-gguf.ts';
@@ -226,7 +227,9 @@ async function copyRepository(from: string, to: string): Promise<void> {
 }
 
 function judge(packed: Packed, file: string, lines: readonly string[]) {
-  const text = packed.files.filter((part) => part.path === file).map((part) => part.text);
+  const text = packed.files
+    .filter((part) => part.path === file && part.as !== 'outline')
+    .map((part) => part.text);
   const found = lines.every((line) => text.some((part) => part.includes(line)));
   return { found: text.length > 0 && found, file: text.length > 0 };
 }

@@ -55,6 +55,12 @@ export function activateChatView(
   );
 }
 
+/** The chat keeps the editor that was in front before it got the keyboard. */
+function activeFile(): { readonly activeFile?: string } {
+  const document = vscode.window.activeTextEditor?.document;
+  return document === undefined ? {} : { activeFile: document.uri.toString() };
+}
+
 class ChatView implements vscode.WebviewViewProvider, PictureChat {
   readonly session: ChatSession;
   readonly #assets: vscode.Uri;
@@ -81,10 +87,10 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     this.#choice = choice;
     this.#assets = vscode.Uri.joinPath(context.extensionUri, 'dist', 'webview');
     this.session = new ChatSession({
-      chat: (params, signal) => client.chat(params, signal),
+      chat: (params, signal) => client.chat({ ...params, ...activeFile() }, signal),
       images: (pictures, options) => this.#pictures.toWire(pictures, options),
       isImageUnknown,
-      preview: (params, signal) => client.preview(params, signal),
+      preview: (params, signal) => client.preview({ ...params, ...activeFile() }, signal),
       choice: () => this.#choice.current,
       overLongOf,
       describeFailure: (error) => requestFailure(error, readSettings().modelPath !== undefined, t),

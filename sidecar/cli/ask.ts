@@ -104,7 +104,9 @@ function leftOutLine({ leftOut, files }: ChatAnswer): string {
   const counts = new Map<string, number>();
   for (const { reason } of leftOut) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   const reasons = [...counts].map(([reason, count]) => `${count} ${REASONS[reason] ?? reason}`).join(', ');
-  return `\n${new Set(files.map((f) => f.path)).size} files were read; left out: ${reasons}.`;
+  const outlined = files.filter(({ as }) => as === 'outline').length;
+  const read = new Set(files.filter(({ as }) => as !== 'outline').map((f) => f.path)).size;
+  return `\n${read} files were read${outlined > 0 ? `, ${outlined} outlined` : ''}; left out: ${reasons}.`;
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -16,6 +16,7 @@ export interface StoredHead {
     readonly path: string;
     readonly text: string;
     readonly lines?: { readonly first: number; readonly last: number };
+    readonly outline?: boolean;
   }[];
   /** The files that `files` are parts of, as they were then; those that stand whole in `files` are not repeated. */
   readonly base: readonly { readonly path: string; readonly text: string }[];
@@ -114,7 +115,10 @@ function isStoredHead(value: unknown): value is StoredHead {
     strings(choice['dropped']) &&
     texts(files) &&
     texts(base) &&
-    (files as readonly Record<string, unknown>[]).every(({ lines }) => lines === undefined || isRange(lines))
+    (files as readonly Record<string, unknown>[]).every(
+      ({ lines, outline }) =>
+        (lines === undefined || isRange(lines)) && (outline === undefined || typeof outline === 'boolean'),
+    )
   );
 }
 

@@ -19,6 +19,8 @@ export interface JournalEntry {
   readonly from?: string;
   /** The text this entry tells; null for a file that is gone. */
   readonly source: SourceFile | null;
+  /** Of a file that the head only outlines: what it defines now. */
+  readonly outline?: string;
   /** As it stands in the prompt. */
   readonly text: string;
   readonly files: readonly PackedFile[];
@@ -28,25 +30,35 @@ export interface JournalEntry {
 /** Lines shown around a change, for a model to find its place. */
 const AROUND = 1;
 
+/** What a journal goes on from. */
+export interface Told {
+  /** What the head shows, by path. */
+  readonly base: ReadonlyMap<string, SourceFile>;
+  /** Files that the head outlines and that define something else now, with their outlines of now. */
+  readonly outlines: ReadonlyMap<string, string>;
+}
+
 /**
- * The journal from `base` (what the head shows, by path) to `current`. Entries of `before` that still hold keep their place
+ * The journal from what the head tells to `current`. Entries of `before` that still hold keep their place
  * and ids; new ones follow. `tellNew` is false where the head never held the whole workspace.
  */
 export function journalOf(
   tokenizer: Tokenizer,
-  base: ReadonlyMap<string, SourceFile>,
+  { base, outlines }: Told,
   current: readonly SourceFile[],
   before: readonly JournalEntry[],
   tellNew: boolean,
 ): JournalEntry[] {
   const now = new Map(current.map((file) => [file.path, file]));
   const gone = [...base.values()].filter(({ path }) => !now.has(path));
-  const kept = before.filter((entry) => holds(entry, base, now));
+  const kept = before.filter((entry) => holds(entry, { base, outlines }, now));
   const told = new Set(kept.map(({ path }) => path));
   const added: JournalEntry[] = [];
   const moved = new Set<string>();
   for (const file of current) {
     if (told.has(file.path)) continue;
+    const outline = outlines.get(file.path);
+    if (outline !== undefined) added.push(outlineEntry(tokenizer, file, outline));
     const old = base.get(file.path);
     if (old) {
       if (old.text !== file.text) added.push(editedEntry(tokenizer, old, file));
@@ -93,12 +105,9 @@ function undoneSentence({ path, change, from }: JournalEntry, now: ReadonlySet<s
   return `Since then ${shown(path)} is again as it was at first.`;
 }
 
-function holds(
-  entry: JournalEntry,
-  base: ReadonlyMap<string, SourceFile>,
-  now: ReadonlyMap<string, SourceFile>,
-): boolean {
+function holds(entry: JournalEntry, { base, outlines }: Told, now: ReadonlyMap<string, SourceFile>): boolean {
   const file = now.get(entry.path);
+  if (entry.outline !== undefined) return file !== undefined && outlines.get(entry.path) === entry.outline;
   if (entry.source === null) return file === undefined && base.has(entry.path);
   return file !== undefined && file.text === entry.source.text && base.get(entry.path)?.text !== file.text;
 }
@@ -146,6 +155,23 @@ function wholeEntry(
   const files = [headed(tokenizer, part, heading)];
   const text = `${heading}\n\n${fileBlock(part)}`;
   return { path: file.path, change, source: file, text, files, tokens: files[0]!.tokens };
+}
+
+function outlineEntry(tokenizer: Tokenizer, file: SourceFile, outline: string): JournalEntry {
+  if (outline === '')
+    return {
+      ...said(
+        tokenizer,
+        { path: file.path, change: 'edited' },
+        `Since then ${shown(file.path)} defines nothing any more.`,
+      ),
+      outline,
+    };
+  const heading = `Since then ${shown(file.path)} has changed and defines now:`;
+  const part = { path: file.path, text: outline, outline: true } as const;
+  const files = [headed(tokenizer, part, heading)];
+  const text = `${heading}\n\n${fileBlock(part)}`;
+  return { path: file.path, change: 'edited', source: file, outline, text, files, tokens: files[0]!.tokens };
 }
 
 function renamedEntry(tokenizer: Tokenizer, from: SourceFile, file: SourceFile): JournalEntry {

@@ -12,9 +12,17 @@ const COMMITS = 500;
 const TIMEOUT_MS = 3000;
 const MAX_LOG_BYTES = 16 * 1024 * 1024;
 
-/** Commits of the last COMMITS that touched each path; empty without git, or where counting takes too long. */
-export async function changeCounts(roots: readonly Root[]): Promise<ReadonlyMap<string, number>> {
+/** What git's log says of paths; empty without git, or where reading it takes too long. */
+export interface ChangeHistory {
+  /** Commits of the last COMMITS that touched a path. */
+  readonly counts: ReadonlyMap<string, number>;
+  /** From 1 for what was committed last towards 0. Times of files say less: a check-out sets them all. */
+  readonly recency: ReadonlyMap<string, number>;
+}
+
+export async function changeHistory(roots: readonly Root[]): Promise<ChangeHistory> {
   const counts = new Map<string, number>();
+  const recency = new Map<string, number>();
   await Promise.all(
     roots.map(async ({ folder, label }) => {
       try {
@@ -25,18 +33,21 @@ export async function changeCounts(roots: readonly Root[]): Promise<ReadonlyMap<
           maxBuffer: MAX_LOG_BYTES,
           encoding: 'utf8',
         });
+        const newestFirst = new Set<string>();
         for (const name of stdout.split('\0')) {
           const file = name.trim();
           if (file === '') continue;
           const path = label === null ? file : `${label}/${file}`;
           counts.set(path, (counts.get(path) ?? 0) + 1);
+          newestFirst.add(path);
         }
+        for (const [i, path] of [...newestFirst].entries()) recency.set(path, 1 - i / newestFirst.size);
       } catch {
         // Without counts the order is by path, which is stable too.
       }
     }),
   );
-  return counts;
+  return { counts, recency };
 }
 
 /** Least changed first, by powers of two; unsaved files last; within a power of two as given, which is by path. */

@@ -8,42 +8,23 @@ import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { IndexFact } from '../prompt/index-block.ts';
 import { type Choice, decisionOn, NO_CHOICE } from './choice.ts';
-import { FileReader, type LeftOut, SourceFile } from './files.ts';
+import { FileReader, type LeftOut, type SourceFile } from './files.ts';
 import { shouldFold } from './fold.ts';
-import type { HeadStore, StoredHead } from './head-store.ts';
-import { type JournalEntry, journalOf } from './journal.ts';
+import type { HeadStore } from './head-store.ts';
+import { journalOf } from './journal.ts';
 import { mentionsIn, resolveMention, workspaceDiff } from './mentions.ts';
-import { changeCounts, stableOrder } from './order.ts';
+import { type ChangeHistory, changeHistory, stableOrder } from './order.ts';
+import { outlineOf, stillHolds } from './outline.ts';
+import { type Head, isOutline, laidOut, type Packed, restored, storedHead } from './packed.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { listFiles, type RepositoryFile, type Root, WorkspaceError } from './repository.ts';
-import { selectParts } from './select-parts.ts';
+import { type Attention, selectParts } from './select-parts.ts';
 import { inSlices } from './slices.ts';
 import { SymbolIndex } from './symbols/symbol-index.ts';
 
-export interface Packed {
-  /** Head, then journal. */
-  readonly files: readonly PackedFile[];
-  readonly leftOut: readonly LeftOut[];
-  readonly tokens: number;
-  /** All that belongs is in `files`. */
-  readonly whole: boolean;
-  /** The head is that of `previous`, or the one kept from before a restart. */
-  readonly continued: boolean;
-  /** Names the state of the workspace this was made from. */
-  readonly fingerprint: string;
-  readonly head: Head;
-  readonly journal: readonly JournalEntry[];
-}
-
-/** The part of the prompt that stays while files change. */
-export interface Head {
-  readonly files: readonly PackedFile[];
-  readonly tokens: number;
-  /** The files shown, as they were then, by path. */
-  readonly base: ReadonlyMap<string, SourceFile>;
-  /** Journal tokens read since. */
-  readonly spent: number;
-  readonly choice: Choice;
+export interface Focus {
+  readonly active?: string;
+  readonly open: readonly string[];
 }
 
 export interface UnsavedText {
@@ -62,6 +43,8 @@ export interface PackRequest {
   readonly question: readonly string[];
   readonly unsaved: readonly UnsavedText[];
   readonly choice?: Choice;
+  /** What the person has in front and open, by path. */
+  readonly focus?: Focus;
   /** Of the same moment as `unsaved` and `choice`; absent: the workspace is read now. */
   readonly snapshot?: Snapshot;
   /** What the last question saw: kept where it serves this one too, so that the prompt's head does not change. */
@@ -83,14 +66,14 @@ export interface Snapshot {
 const CLEARLY_MORE = 4;
 
 /** How long counts of changes are taken as still true. */
-const COUNTS_VALID_MS = 10 * 60 * 1000;
+const HISTORY_VALID_MS = 10 * 60 * 1000;
 
 export class RepositoryContext {
   private readonly roots: readonly Root[];
   private readonly heads: HeadStore | null;
   private readonly reader = new FileReader();
   private readonly index = new SymbolIndex();
-  private counts: { readonly value: ReadonlyMap<string, number>; readonly time: number } | null = null;
+  private changes: { readonly value: ChangeHistory; readonly time: number } | null = null;
 
   /** `heads` keeps the head of the prompt for after a restart; null keeps it in memory alone. */
   constructor(roots: readonly Root[], heads: HeadStore | null = null) {
@@ -122,10 +105,13 @@ export class RepositoryContext {
     const { sources, leftOut } = request.snapshot ?? (await this.read(request));
     if (sources.length === 0) throw new WorkspaceError(nothingToRead(this.roots, leftOut));
     const unsaved = new Set(request.unsaved.map(({ path }) => path));
-    const ordered = stableOrder(sources, await this.changeCounts(), unsaved);
+    const history = await this.history();
+    const ordered = stableOrder(sources, history.counts, unsaved);
     const fingerprint = await fingerprintOf(ordered, signal);
     const goesOn =
-      previous && sameChoice(previous.head.choice, choice) ? withJournal(previous, ordered, request) : null;
+      previous && sameChoice(previous.head.choice, choice)
+        ? withJournal(previous, ordered, await this.staleOutlines(previous.head, sources), request)
+        : null;
     const total = await countUpTo(ordered, tokenizer, Math.max(request.budget, request.ceiling), signal);
     if (goesOn?.whole) return { ...goesOn, leftOut, fingerprint };
     if (total <= (previous?.whole ? request.ceiling : request.budget)) {
@@ -135,7 +121,12 @@ export class RepositoryContext {
       return { ...laidOut(files, ordered, choice), leftOut, whole: true, fingerprint };
     }
     const pinned = ordered.filter((file) => decisionOn(choice, file.path) === 'pinned');
-    const selection = await selectParts(ordered, { ...request, pinned });
+    const selection = await selectParts(ordered, {
+      ...request,
+      pinned,
+      attention: this.attention(request, history),
+      symbols: (file) => this.index.symbols(file),
+    });
     if (goesOn && (!selection.matches || selection.best.every((part) => covers(goesOn, part)))) {
       return {
         ...goesOn,
@@ -189,66 +180,46 @@ export class RepositoryContext {
     return listFiles(this.roots, signal);
   }
 
-  private async changeCounts(): Promise<ReadonlyMap<string, number>> {
-    const now = performance.now();
-    if (!this.counts || now - this.counts.time > COUNTS_VALID_MS) {
-      this.counts = { value: await changeCounts(this.roots), time: now };
+  /** Files that the head outlines and that define something else now, with their outlines. */
+  private async staleOutlines(head: Head, sources: readonly SourceFile[]): Promise<Map<string, string>> {
+    const told = new Map(head.files.filter(isOutline).map(({ path, text }) => [path, text]));
+    const stale = new Map<string, string>();
+    if (told.size === 0) return stale;
+    for (const file of sources) {
+      const outline = told.get(file.path);
+      if (outline === undefined) continue;
+      const symbols = await this.index.symbols(file);
+      if (!stillHolds(outline, symbols)) stale.set(file.path, outlineOf(symbols));
     }
-    return this.counts.value;
+    return stale;
   }
-}
 
-function storedHead({ head, whole }: Packed): StoredHead {
-  const inWhole = new Set(head.files.filter(({ lines }) => !lines).map(({ path }) => path));
-  return {
-    whole,
-    spent: head.spent,
-    choice: head.choice,
-    files: head.files.map(({ path, text, lines }) => ({ path, text, ...(lines && { lines }) })),
-    base: [...head.base.values()]
-      .filter(({ path }) => !inWhole.has(path))
-      .map(({ path, text }) => ({ path, text })),
-  };
-}
+  private attention({ unsaved, focus }: PackRequest, { recency }: ChangeHistory): Attention {
+    return {
+      active: focus?.active ?? null,
+      open: new Set(focus?.open),
+      recency: new Map([...recency, ...unsaved.map(({ path }) => [path, 1] as const)]),
+    };
+  }
 
-/** As it was laid out before a restart; its fingerprint is none, since files may have changed. */
-function restored(stored: StoredHead, tokenizer: Tokenizer): Packed {
-  const { whole, spent, choice } = stored;
-  const base = new Map(stored.base.map(({ path, text }) => [path, new SourceFile(path, text, 'stored')]));
-  const files = stored.files.map((part) => {
-    const file = base.get(part.path) ?? new SourceFile(part.path, part.text, 'stored');
-    base.set(part.path, file);
-    return packedPart(tokenizer, file, part);
-  });
-  const tokens = files.reduce((sum, file) => sum + file.tokens, 0);
-  return {
-    files,
-    leftOut: [],
-    tokens,
-    whole,
-    continued: true,
-    fingerprint: '',
-    head: { files, tokens, base, spent, choice },
-    journal: [],
-  };
-}
-
-/** A head of its own, with nothing changed since. */
-function laidOut(files: readonly PackedFile[], ordered: readonly SourceFile[], choice: Choice) {
-  const shown = new Set(files.map(({ path }) => path));
-  const base = new Map(ordered.filter(({ path }) => shown.has(path)).map((file) => [file.path, file]));
-  const tokens = files.reduce((sum, file) => sum + file.tokens, 0);
-  return { files, tokens, head: { files, tokens, base, spent: 0, choice }, journal: [], continued: false };
+  private async history(): Promise<ChangeHistory> {
+    const now = performance.now();
+    if (!this.changes || now - this.changes.time > HISTORY_VALID_MS) {
+      this.changes = { value: await changeHistory(this.roots), time: now };
+    }
+    return this.changes.value;
+  }
 }
 
 /** The same head with what changed since; null where it is time to lay out another. */
 function withJournal(
   previous: Packed,
   ordered: readonly SourceFile[],
+  outlines: ReadonlyMap<string, string>,
   { tokenizer, ceiling }: PackRequest,
 ): Packed | null {
   const { head } = previous;
-  const journal = journalOf(tokenizer, head.base, ordered, previous.journal, previous.whole);
+  const journal = journalOf(tokenizer, { ...head, outlines }, ordered, previous.journal, previous.whole);
   const journalTokens = journal.reduce((sum, { tokens }) => sum + tokens, 0);
   let same = 0;
   while (same < journal.length && journal[same] === previous.journal[same]) same++;
@@ -327,7 +298,7 @@ async function rest(
 ): Promise<LeftOut[]> {
   const used = new Map<string, number>();
   for (const file of taken) {
-    if (file.as === 'changed') continue;
+    if (file.as === 'changed' || isOutline(file)) continue;
     used.set(file.path, file.lines ? (used.get(file.path) ?? 0) + file.tokens : Number.POSITIVE_INFINITY);
   }
   const left: LeftOut[] = [];

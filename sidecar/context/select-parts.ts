@@ -5,11 +5,25 @@ import { encodeFile } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
 import { type Chunk, chunksOf } from './chunks.ts';
 import type { SourceFile } from './files.ts';
+import { linkedScores } from './links.ts';
+import { packedOutline } from './outline.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
 import { pathWeight } from './path-kind.ts';
 import { queryOf } from './question.ts';
 import { type Passage, passageMaker, passageOf, scoreInSlices } from './relevance.ts';
 import { inSlices } from './slices.ts';
+import type { FileSymbols } from './symbols/extract.ts';
+
+/** What a person is likely to be about, beside the words of the question. */
+export interface Attention {
+  /** The file in front, and those that are open. */
+  readonly active: string | null;
+  readonly open: ReadonlySet<string>;
+  /** From 0, changed long ago or never, to 1, changed last. */
+  readonly recency: ReadonlyMap<string, number>;
+}
+
+export const NO_ATTENTION: Attention = { active: null, open: new Set(), recency: new Map() };
 
 export interface Selection {
   readonly files: readonly PackedFile[];
@@ -52,6 +66,22 @@ const LARGEST_PART = 400;
 /** Parts scoring less than this share of the best one mislead more than they help. */
 const SCORE_FLOOR = 0.15;
 const BEST = 3;
+/** Files whose imports are looked at, and what a file owes to the best hit that it is linked with. */
+const FILES_LINKED = 60;
+const LINKED = 0.1;
+/** Tokens that the best parts may have all of, and the share of what is beyond that is set aside for outlines. */
+const ENOUGH_FOR_PARTS = 6144;
+const OUTLINE_SHARE = 1 / 4;
+/** Files outlined at most; ones in a row that do not fit, or define nothing, before it is given up. */
+const FILES_OUTLINED = 120;
+const MISSES = 12;
+const SMALLEST_OUTLINE = 24;
+/** Factors for what a person has in front, open, or changed last. */
+const ACTIVE = 1.25;
+const OPEN = 1.1;
+const RECENT = 0.1;
+/** Less than any real match, so that it only decides where nothing matches. */
+const INTRODUCES = 0.003;
 /** A part of a file that is about the question is worth more than the same words elsewhere. */
 const FILE_SHARE = 0.25;
 /** What a part owes to its better neighbour: one that it goes on with, or one that merely stands beside it. */
@@ -64,6 +94,8 @@ export async function selectParts(
     readonly tokenizer: Tokenizer;
     readonly budget: number;
     readonly question: readonly string[];
+    readonly attention: Attention;
+    readonly symbols: (file: SourceFile) => Promise<FileSymbols>;
     /** Taken whole, before anything else. */
     readonly pinned?: readonly SourceFile[];
     readonly signal?: AbortSignal;
@@ -74,31 +106,76 @@ export async function selectParts(
   const firstTokens = first.reduce((sum, file) => sum + file.tokens, 0);
   if (firstTokens > budget) throw new PinnedTooLarge(first, firstTokens, budget);
   const taken = new Set(pinned);
-  const parts = (await rankedParts(ordered, request)).filter(({ file }) => !taken.has(file));
+  const ranked = await rankedParts(ordered, request);
+  const parts = ranked.parts.filter(({ file }) => !taken.has(file));
+  const forParts = budget - outlineReserve(budget);
   const chosen: Part[] = [];
   let used = firstTokens;
   for (const part of parts) {
     const cost = encodeFile(tokenizer, promptPart(part.file, [part])).length;
-    if (used + cost > budget) continue;
+    if (used + cost > forParts) continue;
     chosen.push(part);
     used += cost;
   }
   // Joining neighbours saves headers, and so hardly ever costs; if it does, the least relevant part goes.
   for (;;) {
-    const files = [...first, ...join(chosen, tokenizer)];
-    if (chosen.length === 0 || files.reduce((sum, f) => sum + f.tokens, 0) <= budget) {
+    const joined = join(chosen, tokenizer);
+    const tokens = joined.reduce((sum, { packed }) => sum + packed.tokens, firstTokens);
+    if (chosen.length === 0 || tokens <= Math.max(forParts, firstTokens)) {
       const matches = (parts[0]?.score ?? 0) > INTRODUCES;
-      return { files, matches, best: chosen.slice(0, BEST).map((part) => promptPart(part.file, [part])) };
+      const best = chosen.slice(0, BEST).map((part) => promptPart(part.file, [part]));
+      for (const { file } of chosen) taken.add(file);
+      const others = ranked.candidates.filter(({ file }) => !taken.has(file));
+      const outlines = forParts < budget ? await outlined(others, budget - tokens, request) : [];
+      const inOrder = [...joined, ...outlines].sort((a, b) => a.fileIndex - b.fileIndex);
+      return { files: [...first, ...inOrder.map(({ packed }) => packed)], matches, best };
     }
     chosen.pop();
   }
 }
 
+/** Set aside for outlines where there is so much room that the best parts hardly need all of it. */
+function outlineReserve(budget: number): number {
+  return Math.floor(Math.max(0, budget - ENOUGH_FOR_PARTS) * OUTLINE_SHARE);
+}
+
+/** Outlines of the most relevant of `files`, as many as fit. */
+async function outlined(
+  files: readonly Candidate[],
+  room: number,
+  { tokenizer, symbols, signal }: Pick<Parameters<typeof selectParts>[1], 'tokenizer' | 'symbols' | 'signal'>,
+): Promise<Placed[]> {
+  const outlines: Placed[] = [];
+  let left = room;
+  let misses = 0;
+  for (const { file, fileIndex } of files.slice(0, FILES_OUTLINED)) {
+    if (left < SMALLEST_OUTLINE || misses >= MISSES) break;
+    signal?.throwIfAborted();
+    const packed = packedOutline(tokenizer, file.path, await symbols(file), left);
+    if (packed === null) {
+      misses++;
+      continue;
+    }
+    misses = 0;
+    left -= packed.tokens;
+    outlines.push({ fileIndex, packed });
+  }
+  return outlines;
+}
+
+interface Placed {
+  readonly fileIndex: number;
+  readonly packed: PackedFile;
+}
+
 /** Most relevant first. Where no word of the question occurs anywhere, what introduces a project comes first. */
 async function rankedParts(
   ordered: readonly SourceFile[],
-  request: { readonly budget: number; readonly question: readonly string[]; readonly signal?: AbortSignal },
-): Promise<Part[]> {
+  request: Pick<
+    Parameters<typeof selectParts>[1],
+    'budget' | 'question' | 'attention' | 'symbols' | 'signal'
+  >,
+): Promise<{ readonly parts: readonly Part[]; readonly candidates: readonly Candidate[] }> {
   const query = queryOf(request.question);
   const make = ordered.length > FILES_KEPT ? passageMaker(query) : null;
   const whole: Passage[] = [];
@@ -111,14 +188,15 @@ async function rankedParts(
     request.signal,
   );
   const fileScores = await scoreInSlices(whole, query, request.signal);
-  const candidates = ordered
-    .map((file, fileIndex) => {
-      const weight = pathWeight(file.path, query);
-      const score = weight * fileScores[fileIndex]! + introduces(file.path);
+  const found = ordered
+    .map((file, fileIndex): Candidate => {
+      const weight = pathWeight(file.path, query) * attentionWeight(file.path, request.attention);
+      const score = weight * fileScores[fileIndex]! + introduces(file.path, request.attention);
       return { file, fileIndex, weight, score };
     })
-    .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex)
+    .sort(byScore)
     .slice(0, FILES_CUT);
+  const candidates = await withLinks(found, request.symbols);
   const tokens = Math.min(LARGEST_PART, Math.max(SMALLEST_PART, Math.floor(request.budget / PARTS_AIMED_AT)));
   const parts: { file: SourceFile; fileIndex: number; weight: number; fileScore: number; chunk: Chunk }[] =
     [];
@@ -144,12 +222,42 @@ async function rankedParts(
     })
     .sort((a, b) => b.score - a.score || a.fileIndex - b.fileIndex || a.chunk.first - b.chunk.first);
   const floor = (scored[0]?.score ?? 0) * SCORE_FLOOR;
-  return scored.filter((part) => part.score >= floor);
+  return { parts: scored.filter((part) => part.score >= floor), candidates };
 }
 
-/** Less than any real match, so that it only decides where nothing matches. */
-const INTRODUCES = 0.003;
-function introduces(path: string): number {
+interface Candidate {
+  readonly file: SourceFile;
+  readonly fileIndex: number;
+  readonly weight: number;
+  readonly score: number;
+}
+
+function byScore(a: Candidate, b: Candidate): number {
+  return b.score - a.score || a.fileIndex - b.fileIndex;
+}
+
+/** Only the first ones are parsed for their imports: the others are not chosen. */
+async function withLinks(
+  candidates: readonly Candidate[],
+  symbolsOf: (file: SourceFile) => Promise<FileSymbols>,
+): Promise<Candidate[]> {
+  const first = candidates.slice(0, FILES_LINKED).filter(({ score }) => score > INTRODUCES);
+  const symbols = await Promise.all(first.map(({ file }) => symbolsOf(file)));
+  const linked = linkedScores(first.map(({ file, score }, i) => ({ file, score, symbols: symbols[i]! })));
+  return [
+    ...first.map((candidate, i) => ({ ...candidate, score: candidate.score + LINKED * linked[i]! })),
+    ...candidates.slice(first.length),
+  ].sort(byScore);
+}
+
+/** What is in front of a person, or was worked on lately, is a little likelier meant than the same words elsewhere. */
+function attentionWeight(path: string, { active, open, recency }: Attention): number {
+  const seen = path === active ? ACTIVE : open.has(path) ? OPEN : 1;
+  return seen * (1 + RECENT * (recency.get(path) ?? 0));
+}
+
+function introduces(path: string, { active }: Attention): number {
+  if (path === active) return INTRODUCES;
   if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return INTRODUCES;
   if (
     /^(?:[^/]+\/)?(package\.json|Cargo\.toml|pyproject\.toml|go\.mod|pom\.xml|CMakeLists\.txt)$/.test(path)
@@ -160,7 +268,7 @@ function introduces(path: string): number {
 }
 
 /** Neighbouring parts of a file become one; all parts of a file become the file. */
-function join(parts: readonly Part[], tokenizer: Tokenizer): PackedFile[] {
+function join(parts: readonly Part[], tokenizer: Tokenizer): Placed[] {
   const inOrder = [...parts].sort((a, b) => a.fileIndex - b.fileIndex || a.chunk.first - b.chunk.first);
   const runs: Part[][] = [];
   for (const part of inOrder) {
@@ -169,7 +277,10 @@ function join(parts: readonly Part[], tokenizer: Tokenizer): PackedFile[] {
     if (run && before?.file === part.file && before.chunk.last + 1 === part.chunk.first) run.push(part);
     else runs.push([part]);
   }
-  return runs.map((run) => packedPart(tokenizer, run[0]!.file, promptPart(run[0]!.file, run)));
+  return runs.map((run) => ({
+    fileIndex: run[0]!.fileIndex,
+    packed: packedPart(tokenizer, run[0]!.file, promptPart(run[0]!.file, run)),
+  }));
 }
 
 function promptPart(file: SourceFile, run: readonly Part[]): PromptFile {

@@ -12,6 +12,8 @@ export interface PromptFile {
   readonly lines?: { readonly first: number; readonly last: number };
   /** No file: a difference, problems, a terminal. Its lines have no numbers. */
   readonly plain?: boolean;
+  /** `text` is no part of the file but lists what it defines, with its own numbers. */
+  readonly outline?: boolean;
 }
 
 /** A line is numbered at the latest when this many have passed since the last number. */
@@ -21,6 +23,7 @@ const NUMBER_EVERY = 10;
 export function fileBlock(file: PromptFile): string {
   // A file name may hold line feeds; in a header they could pass for lines of the prompt.
   const path = file.path.replace(/\p{Cc}/gu, '\ufffd');
+  if (file.outline) return `=== ${path} (outline)\n${withoutFinalLineFeeds(file.text)}`;
   const text = file.plain ? withoutFinalLineFeeds(file.text) : numberLines(file.text, file.lines?.first ?? 1);
   return `=== ${path}\n${text}`;
 }

@@ -79,6 +79,8 @@ export interface ChatParams {
   readonly attachments?: readonly ChatAttachment[];
   /** Files and folders that a person pinned or dropped. */
   readonly choice?: ContextChoice;
+  /** URI of the document in front: where not everything fits, it and what else is open counts for a little more. */
+  readonly activeFile?: string;
 }
 
 /** A draft, to be told what sending it would cost. */

@@ -3,7 +3,7 @@ import type { CancellationToken, InitializeParams } from 'vscode-languageserver/
 import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import { HeadStore } from '../context/head-store.ts';
 import { PathSearch } from '../context/mentions.ts';
-import { RepositoryContext, type UnsavedText } from '../context/pack.ts';
+import { type Focus, RepositoryContext, type UnsavedText } from '../context/pack.ts';
 import { ContextFullError } from '../prompt/budget.ts';
 import type { ContextReport, CostPreview, Mention } from '../protocol/context-types.ts';
 import {
@@ -104,7 +104,13 @@ export class ChatFeature implements Feature {
       const { workspace } = this.context;
       const repository = call.useRepository && workspace.trusted ? this.repositoryContext() : null;
       const answer = await this.session.ask(
-        { turns: call.turns, repository, unsaved: this.unsaved(), choice: call.choice },
+        {
+          turns: call.turns,
+          repository,
+          unsaved: this.unsaved(),
+          choice: call.choice,
+          focus: this.focus(call.activeFile),
+        },
         this.sink(call.requestId),
         abort.signal,
       );
@@ -135,13 +141,14 @@ export class ChatFeature implements Feature {
   }
 
   private async preview(params: unknown, signal: AbortSignal): Promise<CostPreview> {
-    const { turns, useRepository, choice } = chatFromWire({
+    const { turns, useRepository, choice, activeFile } = chatFromWire({
       ...record(params, 'params'),
       requestId: 'preview',
     });
     const repository = useRepository && this.context.workspace.trusted ? this.repositoryContext() : null;
     try {
-      const question = { turns, repository, unsaved: this.unsaved(), choice };
+      const focus = this.focus(activeFile);
+      const question = { turns, repository, unsaved: this.unsaved(), choice, focus };
       return previewToWire(await this.session.preview(question, signal));
     } catch (error) {
       if (error instanceof ContextFullError) return overLongToWire(error, await this.context.host.engine());
@@ -215,6 +222,13 @@ export class ChatFeature implements Feature {
     if (this.repository?.key !== key)
       this.repository = { key, context: new RepositoryContext(roots, this.heads) };
     return this.repository.context;
+  }
+
+  private focus(activeFile: string | null): Focus {
+    const { documents, workspace } = this.context;
+    const active = activeFile === null ? undefined : workspace.relative(activeFile);
+    const open = documents.uris().flatMap((uri) => workspace.relative(uri) ?? []);
+    return { open, ...(active !== undefined && { active }) };
   }
 
   private unsaved(): UnsavedText[] {

@@ -13,8 +13,11 @@ export interface ChatCall {
   readonly turns: readonly QuestionTurn[];
   readonly useRepository: boolean;
   readonly choice: Choice;
+  /** A URI. */
+  readonly activeFile: string | null;
 }
 
+const MAX_URI = 32_768;
 const MAX_TURNS = 10_000;
 const MAX_TEXT = 16 * 1024 * 1024;
 const MAX_ATTACHMENTS = 256;
@@ -23,7 +26,7 @@ const MAX_CHOICES = 10_000;
 const MAX_LINE = 10_000_000;
 
 export function chatFromWire(params: unknown): ChatCall {
-  const { requestId, turns, useRepository, attachments, choice } = record(params, 'params');
+  const { requestId, turns, useRepository, attachments, choice, activeFile } = record(params, 'params');
   if (!Array.isArray(turns) || turns.length === 0 || turns.length > MAX_TURNS) {
     throw new InvalidParamsError(`turns must be a list of 1 to ${MAX_TURNS} turns.`);
   }
@@ -55,6 +58,7 @@ export function chatFromWire(params: unknown): ChatCall {
     ],
     useRepository: useRepository !== false,
     choice: choiceFromWire(choice),
+    activeFile: activeFile === undefined ? null : string(activeFile, 'activeFile', MAX_URI),
   };
 }
 

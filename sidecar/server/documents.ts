@@ -49,6 +49,10 @@ export class Documents implements Feature {
     return this.open.get(uri);
   }
 
+  uris(): readonly string[] {
+    return this.open.keys();
+  }
+
   /** Every open document but this one. */
   except(uri: string): readonly TextDocument[] {
     return this.open.all().filter((document) => document.uri !== uri);

@@ -2,7 +2,7 @@
 import type { ChatEngine, ChatEvent, ReadReason } from '../chat/chat-engine.ts';
 import { GemmaChat } from '../chat/gemma.ts';
 import type { LeftOut } from '../context/files.ts';
-import type { Packed } from '../context/pack.ts';
+import type { Packed } from '../context/packed.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ChatPrompt } from '../prompt/chat-prompt.ts';
 import { type Citation, findCitations } from '../prompt/citations.ts';

@@ -5,7 +5,8 @@
 import type { ChatEngine } from '../chat/chat-engine.ts';
 import { type Choice, NO_CHOICE } from '../context/choice.ts';
 import { type JournalEntry, untold } from '../context/journal.ts';
-import type { Packed, RepositoryContext, Snapshot, UnsavedText } from '../context/pack.ts';
+import type { Focus, RepositoryContext, Snapshot, UnsavedText } from '../context/pack.ts';
+import type { Packed } from '../context/packed.ts';
 import type { PackedFile } from '../context/packed-file.ts';
 import type { Engine } from '../engine/engine.ts';
 import { answerReserve, ContextFullError, fitTurns } from '../prompt/budget.ts';
@@ -26,6 +27,8 @@ export interface ChatQuestion {
   readonly repository: RepositoryContext | null;
   readonly unsaved?: readonly UnsavedText[];
   readonly choice?: Choice;
+  /** What the person has in front and open. */
+  readonly focus?: Focus;
 }
 
 export interface TokenUse {
@@ -195,6 +198,7 @@ export class Planner {
       question: questionText(question.turns),
       unsaved: question.unsaved ?? [],
       ...(question.choice && { choice: question.choice }),
+      ...(question.focus && { focus: question.focus }),
       ...(snapshot && { snapshot }),
       previous: this.previous(repository, engine),
       signal,

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { JournalEntry } from '../context/journal.ts';
-import type { Head } from '../context/pack.ts';
+import type { Head } from '../context/packed.ts';
 import type { PromptTurn } from '../prompt/chat-prompt.ts';
 import type { PromptFile } from '../prompt/file-block.ts';
 import type { IndexFact } from '../prompt/index-block.ts';
