@@ -257,7 +257,7 @@ function attentionWeight(path: string, { active, open, recency }: Attention): nu
 }
 
 function introduces(path: string, { active }: Attention): number {
-  if (path === active) return INTRODUCES;
+  if (path === active) return 2 * INTRODUCES;
   if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return INTRODUCES;
   if (
     /^(?:[^/]+\/)?(package\.json|Cargo\.toml|pyproject\.toml|go\.mod|pom\.xml|CMakeLists\.txt)$/.test(path)
