@@ -15,8 +15,10 @@ export interface EngineOptions {
    * used leaves a model that reads text; `imageProblem` says why.
    */
   readonly mmprojPath?: string;
-  /** Default: the number of physical cores. */
+  /** Default: the number of physical performance cores. */
   readonly threads?: number;
+  /** How far the priority of the threads that compute is below the process's, from 0 (the default) to 19. */
+  readonly niceness?: number;
   /** Default: the model's own, lowered (with a word in `notes`) to what memory allows. A value too large throws. */
   readonly contextLength?: number;
   readonly backend?: 'auto' | 'cpu' | 'gpu';

@@ -38,6 +38,7 @@ export interface EngineParts {
   readonly kv: KvCache;
   readonly speculation: Speculation | null;
   readonly store: KvStore | null;
+  readonly accelerated: Promise<void>;
 }
 
 export class GemmaEngine implements Engine {
@@ -47,6 +48,8 @@ export class GemmaEngine implements Engine {
   readonly backendDescription: string;
   readonly notes: readonly string[];
   readonly imageProblem: string | null;
+  /** Resolves when all that makes it faster is in place, somewhat after loading; results do not depend on it. */
+  readonly accelerated: Promise<void>;
   readonly #backend: Backend;
   readonly #model: Gemma3;
   readonly #kv: KvCache;
@@ -67,12 +70,14 @@ export class GemmaEngine implements Engine {
     kv,
     speculation,
     store,
+    accelerated,
   }: EngineParts) {
     this.model = description;
     this.tokenizer = tokenizer;
     this.contextLength = contextLength;
     this.backendDescription = backend.description;
     this.notes = notes;
+    this.accelerated = accelerated;
     this.#backend = backend;
     this.#model = model;
     this.#kv = kv;

@@ -14,10 +14,12 @@ import type { Gemma3Config, LayerKind } from './model/config.ts';
 import { FORWARD_VERSION, Gemma3, type Gemma3Limits } from './model/gemma3.ts';
 import type { GgufFile } from './model/gguf.ts';
 import { headShadowBytes, loadGemma3Weights, parameterCount, weightBytes } from './model/weights.ts';
-import { type ModelFile, openModelFile } from './model-file.ts';
+import { type ModelFile, openModelHeader, openTokenizer } from './model-file.ts';
 import { openTower } from './open-tower.ts';
+import type { DraftModel } from './speculation/draft-model.ts';
 import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
 import { Speculation } from './speculation/speculation.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import { type TowerFile, towerMemoryBytes } from './vision/tower-file.ts';
 
 /** Tokens and rows of logits in one pass. */
@@ -55,24 +57,41 @@ export interface GemmaEngineOptions extends EngineOptions {
 export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<GemmaEngine> {
   const { modelPath, signal, onProgress } = options;
   signal?.throwIfAborted();
-  const { gguf, config, notes: configNotes, tokenizer } = openModelFile(modelPath);
+  const header = openModelHeader(modelPath);
+  const { gguf, config, notes: configNotes } = header;
+  // Understood when it is needed, at the latest while weights are packed.
+  let known: Tokenizer | null = null;
+  const tokenizer = () => {
+    known ??= openTokenizer(header);
+    return known;
+  };
   const limits = { ...PASS_LIMITS, tokens: options.chunk ?? PASS_LIMITS.tokens };
   const draft =
-    options.draftModelPath === undefined ? null : openDraftModel(options.draftModelPath, tokenizer);
+    options.draftModelPath === undefined ? null : openDraftModel(options.draftModelPath, tokenizer());
   const { mmprojPath } = options;
-  const { special } = tokenizer;
-  const tower = openTower(gguf, { config, special, mmprojPath, mostTokens: PASS_LIMITS.tokens });
+  const tower = openTower(gguf, {
+    config,
+    mmprojPath,
+    mostTokens: PASS_LIMITS.tokens,
+    get special() {
+      return tokenizer().special;
+    },
+  });
   const plan = planEngineMemory(gguf, config, options, draft, tower.file);
   const asked = mmprojPath !== undefined && tower.problem !== null ? [tower.problem] : [];
   const notes = [...configNotes, ...asked, ...(plan.note === null ? [] : [plan.note])];
 
   const backend = options.createBackend?.() ?? selectFor(options);
   try {
-    const weights = await loadGemma3Weights(backend, gguf, config, {
-      shadow: plan.extra,
+    const loading = loadGemma3Weights(backend, gguf, config, {
       ...(onProgress && { onProgress }),
       ...(signal && { signal }),
     });
+    // Should the vocabulary be refused, the backend is disposed of, and nobody asks any more how loading ended.
+    loading.catch(() => {});
+    // The backend's threads pack meanwhile.
+    tokenizer();
+    const weights = await loading;
     const layout = kvLayout(config, options.kvFormat);
     const store = options.store ? await openKvStore(options.store, gguf, config, backend, layout) : null;
     const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength), store);
@@ -84,13 +103,15 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
         limits,
         contextLength: plan.contextLength,
         weightBytes: weightBytes(gguf, config),
-        shadow: plan.extra,
         ...(signal && { signal }),
       }));
+    const accelerated = plan.extra ? addShadows(model, draftModel) : Promise.resolve();
+    // Without, the engine is slower, not wrong; who awaits it learns why.
+    accelerated.catch(() => {});
     return new GemmaEngine({
       tower,
       description: describe(gguf, config),
-      tokenizer,
+      tokenizer: tokenizer(),
       contextLength: plan.contextLength,
       notes,
       backend,
@@ -98,11 +119,17 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       kv,
       speculation: options.speculation === false ? null : new Speculation(draftModel),
       store,
+      accelerated,
     });
   } catch (error) {
     backend.dispose();
     throw error;
   }
+}
+
+async function addShadows(model: Gemma3, draftModel: DraftModel | null): Promise<void> {
+  await model.addShadow();
+  await draftModel?.addShadow();
 }
 
 /** The store of one model and way of computing within a folder of many. */
@@ -166,10 +193,11 @@ export function planEngineMemory(
   });
 }
 
-function selectFor({ backend = 'auto', threads, precision }: EngineOptions): Backend {
+function selectFor({ backend = 'auto', threads, niceness, precision }: EngineOptions): Backend {
   return selectBackend({
     kind: backend,
     ...(threads !== undefined && { threads }),
+    ...(niceness !== undefined && { niceness }),
     ...(precision !== undefined && { precision }),
   });
 }

@@ -23,8 +23,9 @@ export interface TowerRequest {
 }
 
 export function openTower(gguf: GgufFile, request: TowerRequest): OpenedTower {
-  const { special, mmprojPath } = request;
+  const { mmprojPath } = request;
   if (mmprojPath === undefined && !hasTower(gguf)) return { file: null, problem: NO_IMAGE_TOWER };
+  const { special } = request;
   if (special.startOfImage === null || special.endOfImage === null) {
     const problem =
       'The vocabulary of this model has no pieces that stand around an image, so it cannot see images. Choose a Gemma 3 model of 4B or more.';

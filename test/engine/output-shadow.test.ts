@@ -46,6 +46,7 @@ test('a shadow takes memory, and only where it is wanted', async () => {
     const createBackend = () => createCpuBackend({ threads: 1, shadows: true });
     const engine = await loadGemmaEngine({ modelPath: modelPath('F16'), outputShadow, createBackend });
     try {
+      await engine.accelerated;
       return engine.memory().weights;
     } finally {
       await engine.dispose();
@@ -63,6 +64,7 @@ async function answers(type: (typeof TYPES)[number], options: Partial<GemmaEngin
   };
   const engine = await loadGemmaEngine({ modelPath: modelPath(type), ...options, createBackend });
   try {
+    await engine.accelerated;
     const ids: number[][] = [];
     for (const [i, sampling] of SAMPLINGS.entries()) {
       const passage = randomIds(30, i);

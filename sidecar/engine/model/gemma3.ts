@@ -110,6 +110,11 @@ export class Gemma3 {
     pass.topLogits(this.#normed, this.#weights.head, this.topLogits, request, tokens, firstToken);
   }
 
+  /** Makes {@link topHead} faster, at the price of `headShadowBytes`; passes may run meanwhile. */
+  addShadow(): Promise<void> {
+    return this.#backend.addShadow(this.#weights.head);
+  }
+
   dispose(): void {
     for (const activation of [
       this.#x,

@@ -32,8 +32,6 @@ export interface LoadWeightsOptions {
   /** Bytes loaded over all bytes, in [0, 1]. */
   readonly onProgress?: (fraction: number) => void;
   readonly signal?: AbortSignal;
-  /** Keep a shadow of the output matrix ({@link headShadowBytes} more), so that the likeliest tokens are found sooner. */
-  readonly shadow?: boolean;
 }
 
 /** Loads every tensor of the text model. Rejects with the signal's reason between two tensors, or with the backend's error. */
@@ -41,26 +39,27 @@ export async function loadGemma3Weights(
   backend: Backend,
   gguf: GgufFile,
   config: Gemma3Config,
-  { onProgress, signal, shadow = false }: LoadWeightsOptions = {},
+  { onProgress, signal }: LoadWeightsOptions = {},
 ): Promise<Gemma3Weights> {
   const total = weightBytes(gguf, config);
   const matrices = new Map<string, Matrix>();
   const vectors = new Map<string, Vector>();
   let done = 0;
-  for (const { name, shape } of tensorSpecs(config)) {
-    signal?.throwIfAborted();
-    const source = gguf.weight(name);
-    if (shape.length === 1) vectors.set(name, await backend.loadVector(source));
-    else matrices.set(name, await backend.loadMatrix(source));
-    done += source.data.byteLength;
-    onProgress?.(done / total);
-  }
+  // All at once: the backend packs one after the other without waiting for this thread in between.
+  await Promise.all(
+    tensorSpecs(config).map(async ({ name, shape }) => {
+      signal?.throwIfAborted();
+      const source = gguf.weight(name);
+      if (shape.length === 1) vectors.set(name, await backend.loadVector(source));
+      else matrices.set(name, await backend.loadMatrix(source));
+      signal?.throwIfAborted();
+      done += source.data.byteLength;
+      onProgress?.(done / total);
+    }),
+  );
   const matrix = (name: string) => found(matrices, `${name}.weight`);
   const vector = (name: string) => found(vectors, `${name}.weight`);
   const embedding = matrix('token_embd');
-  const head = config.tiedOutput ? embedding : matrix('output');
-  signal?.throwIfAborted();
-  if (shadow) await backend.addShadow(head);
   return {
     embedding,
     layers: config.layers.map((_, i) => ({
@@ -79,7 +78,7 @@ export async function loadGemma3Weights(
       postFeedForwardNorm: vector(`blk.${i}.post_ffw_norm`),
     })),
     outputNorm: vector('output_norm'),
-    head,
+    head: config.tiedOutput ? embedding : matrix('output'),
   };
 }
 

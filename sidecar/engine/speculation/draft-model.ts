@@ -71,6 +71,11 @@ export class DraftModel {
     };
   }
 
+  /** Of its output matrix, most of what drafting reads. */
+  addShadow(): Promise<void> {
+    return this.#model.addShadow();
+  }
+
   dispose(): void {
     this.#kv.dispose();
     this.#model.dispose();

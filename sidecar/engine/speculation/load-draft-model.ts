@@ -32,17 +32,15 @@ export interface LoadDraftModel {
   readonly contextLength: number;
   /** Of the large model's weights: decoding takes about as long as reading them. */
   readonly weightBytes: number;
-  /** Keep a shadow of its output matrix, most of what decoding reads. */
-  readonly shadow: boolean;
   readonly signal?: AbortSignal;
 }
 
 export async function loadDraftModel(
   backend: Backend,
   { gguf, config }: ModelFile,
-  { layout, limits, contextLength, weightBytes: largeBytes, shadow, signal }: LoadDraftModel,
+  { layout, limits, contextLength, weightBytes: largeBytes, signal }: LoadDraftModel,
 ): Promise<DraftModel> {
-  const weights = await loadGemma3Weights(backend, gguf, config, { shadow, ...(signal && { signal }) });
+  const weights = await loadGemma3Weights(backend, gguf, config, signal ? { signal } : {});
   const context = Math.min(contextLength, config.trainedContext);
   const kv = new KvCache(backend, layout, kvPages(layout, context));
   const model = new Gemma3(config, weights, backend, { ...limits, logits: 1 });

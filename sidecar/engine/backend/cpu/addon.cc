@@ -8,9 +8,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "cores.h"
 #include "engine.h"
 #include "errors.h"
 
@@ -21,7 +24,7 @@ using gs::Engine;
 using gs::MatrixFormat;
 
 // Raised with every change of the functions or of the operation list; native.ts refuses another number.
-constexpr int kAbiVersion = 5;
+constexpr int kAbiVersion = 6;
 
 constexpr int64_t kMaxDimension = int64_t{1} << 31;
 constexpr double kMaxExactInteger = 9007199254740992.0;
@@ -89,8 +92,8 @@ struct Completion {
 // An engine and its way back to the JavaScript thread.
 class Host {
  public:
-  Host(Napi::Env env, int threads, const std::string& isa, bool int8)
-      : engine(std::make_unique<Engine>(threads, isa, int8)),
+  Host(Napi::Env env, int threads, const std::string& isa, bool int8, int niceness)
+      : engine(std::make_unique<Engine>(threads, isa, int8, niceness)),
         callback_(Napi::ThreadSafeFunction::New(
             env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "gemma-sidecar engine", 0, 1)) {
     callback_.Unref(env);
@@ -156,11 +159,12 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                 {
                     InstanceValue("abiVersion", Napi::Number::New(env, kAbiVersion), napi_enumerable),
                     method<&CpuAddon::isas>("isas"),
+                    method<&CpuAddon::performance_cores>("performanceCores"),
                     method<&CpuAddon::create_engine>("createEngine"),
                     method<&CpuAddon::dispose_engine>("disposeEngine"),
                     method<&CpuAddon::load_matrix>("loadMatrix"),
                     method<&CpuAddon::load_vector>("loadVector"),
-                    method<&CpuAddon::shadow_matrix>("shadowMatrix"),
+                    method<&CpuAddon::grow_shadow>("growShadow"),
                     method<&CpuAddon::screening>("screening"),
                     method<&CpuAddon::dispose_matrix>("disposeMatrix"),
                     method<&CpuAddon::dispose_vector>("disposeVector"),
@@ -216,11 +220,19 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     return names;
   }
 
-  // (threads, isa, int8) -> {handle, isa, description, threads}
+  // (number of processors, folder) -> number of threads
+  Napi::Value performance_cores(const Info& info) {
+    std::vector<int> cpus(static_cast<size_t>(integer(info[0], 1, 4096, "The number of processors")));
+    std::iota(cpus.begin(), cpus.end(), 0);
+    return Napi::Number::New(info.Env(), gs::performance_cores(cpus, text(info[1], "A folder")));
+  }
+
+  // (threads, isa, int8, niceness) -> {handle, isa, description, threads}
   Napi::Value create_engine(const Info& info) {
     const auto threads = static_cast<int>(integer(info[0], 0, 1024, "The number of threads"));
     auto created = std::make_shared<Host>(info.Env(), threads, text(info[1], "The instruction set"),
-                                          info[2].ToBoolean().Value());
+                                          info[2].ToBoolean().Value(),
+                                          static_cast<int>(integer(info[3], 0, 19, "The niceness")));
     const Engine& engine = *created->engine;
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("isa", engine.isa().name);
@@ -291,17 +303,18 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
         });
   }
 
-  // (engine, matrix)
-  Napi::Value shadow_matrix(const Info& info) {
+  // (engine, matrix) -> whether the shadow is whole, and in use
+  Napi::Value grow_shadow(const Info& info) {
     Host& target = host(info);
     const std::shared_ptr<gs::MatrixObject> matrix = target.engine->objects().matrices.get(handle(info[1]));
-    auto made = std::make_shared<std::shared_ptr<const gs::ShadowObject>>();
+    if (matrix->shadow != nullptr) throw gs::RangeError("The matrix has a shadow already.");
+    const auto whole = std::make_shared<bool>(false);
     Engine* engine = target.engine.get();
     return target.post(
-        info.Env(), [=] { *made = engine->shadow(*matrix); },
+        info.Env(), [=] { *whole = engine->grow_shadow(*matrix); },
         [=](Napi::Env env) {
-          matrix->shadow = *made;
-          return env.Undefined();
+          if (*whole) matrix->shadow = std::move(matrix->growing);
+          return Napi::Boolean::New(env, *whole);
         });
   }
 

@@ -26,12 +26,14 @@ import {
 } from './native.ts';
 
 export interface CpuOptions {
-  /** Worker threads; by default one for each physical core this process may use. */
+  /** Worker threads; by default one for each physical performance core this process may use. */
   readonly threads?: number;
   /** 'int8' by default. */
   readonly precision?: ActivationPrecision;
   /** An instruction set of {@link cpuInstructionSets}; by default GEMMA_SIDECAR_ISA, else the best. */
   readonly isa?: string;
+  /** How far the priority of the threads that compute is below the process's, from 0 (the default) to 19. */
+  readonly niceness?: number;
   /** Whether `addShadow` makes shadows; by default on {@link SCREENING} instruction sets. */
   readonly shadows?: boolean;
 }
@@ -66,7 +68,9 @@ export function createCpuBackend(options: CpuOptions = {}): CpuBackend {
   const native = loadNative();
   const precision = options.precision ?? 'int8';
   const isa = options.isa ?? process.env['GEMMA_SIDECAR_ISA'] ?? '';
-  const created = guard(() => native.createEngine(options.threads ?? 0, isa, precision === 'int8'));
+  const created = guard(() =>
+    native.createEngine(options.threads ?? 0, isa, precision === 'int8', options.niceness ?? 0),
+  );
   return new NativeCpuBackend({ native, engine: created.handle }, precision, created, options.shadows);
 }
 
@@ -111,7 +115,7 @@ class NativeCpuBackend implements CpuBackend {
       throw new RangeError('This matrix does not belong to this backend');
     if (!this.#shadows || shadowBytes(matrix.type, matrix.rows, matrix.columns) === 0) return;
     try {
-      await this.#owner.native.shadowMatrix(this.#owner.engine, matrix.id);
+      while (!(await this.#owner.native.growShadow(this.#owner.engine, matrix.id)));
     } catch (error) {
       throw toBackendError(error);
     }

@@ -1,9 +1,5 @@
 #include "dispatch.h"
 
-#include <sched.h>
-
-#include <fstream>
-#include <set>
 #include <utility>
 
 #include "errors.h"
@@ -38,12 +34,6 @@ std::vector<Isa> find_isas() {
   return isas;
 }
 
-int read_number(const std::string& path) {
-  int value = -1;
-  std::ifstream(path) >> value;
-  return value;
-}
-
 }  // namespace
 
 const std::vector<Isa>& usable_isas() {
@@ -59,22 +49,6 @@ const Isa& choose_isa(const std::string& name) {
     choices += choices.empty() ? isa.name : std::string(", ") + isa.name;
   }
   throw BackendError("Instruction set \"" + name + "\" cannot run here; choose one of " + choices + ".");
-}
-
-int physical_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  std::set<std::pair<int, int>> cores;  // (package, core); hardware threads of one core share the pair
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    const int core = read_number(topology + "core_id");
-    // Without topology (some containers) every hardware thread counts as a core of its own.
-    cores.insert(core < 0 ? std::pair(-1, cpu)
-                          : std::pair(read_number(topology + "physical_package_id"), core));
-  }
-  return cores.empty() ? 1 : static_cast<int>(cores.size());
 }
 
 }  // namespace gs

@@ -19,7 +19,4 @@ const std::vector<Isa>& usable_isas();
 // The best one, or the one named. Throws BackendError, naming the choices, if it cannot run here.
 const Isa& choose_isa(const std::string& name);
 
-// Physical cores that this process may run on: what compute-bound threads profit from.
-int physical_cores();
-
 }  // namespace gs

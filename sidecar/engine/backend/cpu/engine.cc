@@ -4,9 +4,11 @@
 #include <optional>
 #include <utility>
 
+#include "cores.h"
 #include "errors.h"
 #include "kernels/kv_layout.h"
 #include "pack.h"
+#include "priority.h"
 
 namespace gs {
 namespace {
@@ -50,13 +52,16 @@ class WeightBytes {
 
 }  // namespace
 
-Engine::Engine(int threads, const std::string& isa, bool int8)
+Engine::Engine(int threads, const std::string& isa, bool int8, int niceness)
     : isa_(choose_isa(isa)),
       kernels_(*isa_.table),
-      threads_(threads > 0 ? threads : physical_cores()),
+      threads_(threads > 0 ? threads : performance_cores(allowed_cpus(), "/sys/devices/system/cpu")),
       int8_(int8),
-      pool_(threads_),
-      dispatcher_([this] { dispatch(); }) {}
+      pool_(threads_, niceness),
+      dispatcher_([this, niceness] {
+        lower_priority(niceness);
+        dispatch();
+      }) {}
 
 Engine::~Engine() {
   {

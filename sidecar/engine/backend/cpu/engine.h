@@ -40,9 +40,9 @@ using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
 class Engine {
  public:
-  // `threads` 0 takes one for each physical core; `isa` empty takes the best. Throws BackendError,
-  // OutOfMemoryError.
-  Engine(int threads, const std::string& isa, bool int8);
+  // `threads` 0 takes one for each physical core; `isa` empty takes the best; all threads that compute are
+  // `niceness` below the process. Throws BackendError, OutOfMemoryError.
+  Engine(int threads, const std::string& isa, bool int8, int niceness);
   // Cancels what is queued or running, waits for the operation in progress, and joins every thread.
   ~Engine();
   Engine(const Engine&) = delete;
@@ -67,8 +67,9 @@ class Engine {
   // Packs with all threads. Dispatcher only.
   std::shared_ptr<MatrixObject> load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
                                             int64_t columns, const WeightData& data, bool rounded = false);
-  // Makes a shadow of a matrix whose columns are a multiple of 32, with all threads. Dispatcher only.
-  std::shared_ptr<const ShadowObject> shadow(const MatrixObject& matrix);
+  // Makes a part of the shadow of a matrix whose columns are a multiple of 32, with all threads; true once
+  // `growing` is whole. In parts, so that passes need not wait for all of it. Dispatcher only.
+  bool grow_shadow(MatrixObject& matrix);
   std::shared_ptr<VectorObject> load_vector(const std::string& name, MatrixFormat format, int64_t length,
                                             const WeightData& data);
 

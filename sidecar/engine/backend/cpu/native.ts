@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { BackendError, type KvFormat, OutOfMemory, type Pass, PassCancelled } from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
-const ABI_VERSION = 5;
+const ABI_VERSION = 6;
 
 /** `MatrixFormat` of kernels.h, in its order. */
 export const MATRIX_FORMATS = [
@@ -34,15 +34,19 @@ export interface NativeAddon {
   readonly abiVersion: number;
   /** Instruction sets with kernels that this processor can run, best first. */
   isas(): string[];
-  /** `threads` 0: one for each physical core. `isa` '': the best. */
+  /** Threads for a machine of `cpus` processors that `folder` describes as /sys/devices/system/cpu would. */
+  performanceCores(cpus: number, folder: string): number;
+  /** `threads` 0: one for each physical performance core. `isa` '': the best. */
   createEngine(
     threads: number,
     isa: string,
     int8: boolean,
+    niceness: number,
   ): { handle: number; isa: string; description: string; threads: number };
   disposeEngine(engine: number): void;
   loadMatrix(...weight: readonly [...NativeWeight, rounded: boolean]): Promise<number>;
-  shadowMatrix(engine: number, matrix: number): Promise<void>;
+  /** Makes some more of a matrix's shadow; true once it is whole. */
+  growShadow(engine: number, matrix: number): Promise<boolean>;
   screening(engine: number): Screening;
   disposeMatrix(engine: number, matrix: number): void;
   disposeVector(engine: number, vector: number): void;

@@ -22,6 +22,9 @@ struct MatrixObject {
   MatrixFormat format;
   int64_t rows, columns;
   std::shared_ptr<const ShadowObject> shadow;  // or null
+  // The dispatcher's: a shadow on its way, and how many of its panels are there.
+  std::shared_ptr<ShadowObject> growing;
+  int64_t grown = 0;
   bool bf16 = false;  // `panels` holds BF16 pairs instead (bf16_matmul.cc), and `format` says nothing
 
   PackedMatrix packed() const { return {panels.data(), format, rows, columns}; }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine.h"
@@ -18,6 +19,9 @@ namespace {
 // Panels of one task of the selection.
 constexpr int64_t kSelectPanels = 2048;
 
+// Panels by which a shadow grows at once: some ten milliseconds of 1,152 columns.
+constexpr int64_t kGrowPanels = 256;
+
 // A number that at least `count` rows reach: of each panel's best row one is known.
 float threshold(const float* least, int64_t panels, int64_t count) {
   if (count > panels) return -std::numeric_limits<float>::infinity();
@@ -28,22 +32,27 @@ float threshold(const float* least, int64_t panels, int64_t count) {
 
 }  // namespace
 
-std::shared_ptr<const ShadowObject> Engine::shadow(const MatrixObject& matrix) {
-  if (matrix.bf16 || matrix.columns % kTileColumns != 0)
-    throw RangeError("A shadow needs a multiple of 32 columns.");
+bool Engine::grow_shadow(MatrixObject& matrix) {
   const int64_t panels = panel_count(matrix.rows);
-  const auto bytes = static_cast<size_t>(panels * panel_bytes(MatrixFormat::kShadow, matrix.columns));
-  auto made = std::make_shared<ShadowObject>();
-  made->panels = Region(bytes, HugePages::kYes, "the shadow of the output matrix");
-  made->errors = Region(static_cast<size_t>(panels) * 2 * kPanelRows * sizeof(float), HugePages::kYes,
-                        "the shadow of the output matrix");
-  const ShadowPackArgs args = {matrix.packed(), made->panels.data(),
-                               reinterpret_cast<float*>(made->errors.data())};
-  pool_.run(kernels_.shadow_pack.tasks(args), [&](int64_t task, float* scratch) {
-    if (!stopping_.load(std::memory_order_relaxed)) kernels_.shadow_pack.run(args, task, scratch);
+  if (matrix.growing == nullptr) {
+    if (matrix.bf16 || matrix.columns % kTileColumns != 0)
+      throw RangeError("A shadow needs a multiple of 32 columns.");
+    const auto bytes = static_cast<size_t>(panels * panel_bytes(MatrixFormat::kShadow, matrix.columns));
+    auto made = std::make_shared<ShadowObject>();
+    made->panels = Region(bytes, HugePages::kYes, "the shadow of the output matrix");
+    made->errors = Region(static_cast<size_t>(panels) * 2 * kPanelRows * sizeof(float), HugePages::kYes,
+                          "the shadow of the output matrix");
+    matrix.growing = std::move(made);
+  }
+  const ShadowPackArgs args = {matrix.packed(), matrix.growing->panels.data(),
+                               reinterpret_cast<float*>(matrix.growing->errors.data())};
+  const int64_t first = matrix.grown, end = std::min(panels, first + kGrowPanels);
+  pool_.run(end - first, [&](int64_t task, float* scratch) {
+    if (!stopping_.load(std::memory_order_relaxed)) kernels_.shadow_pack.run(args, first + task, scratch);
   });
   if (stopping_.load()) throw CancelledError();
-  return made;
+  matrix.grown = end;
+  return end == panels;
 }
 
 // Panels that may hold one of the greatest products, in order, and those of the rows asked for.

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "kernels/kernels.h"
+#include "priority.h"
 
 namespace gs {
 namespace {
@@ -39,10 +40,14 @@ bool is_open(uint32_t region) { return region % 2 == 1; }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads, int niceness) : shares_(static_cast<size_t>(threads)) {
   for (int i = 0; i < threads; i++)
     scratch_.emplace_back(kScratchBytes, HugePages::kNo, "a worker's scratch");
-  for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+  for (int i = 1; i < threads; i++)
+    workers_.emplace_back([this, i, niceness] {
+      lower_priority(niceness);
+      work(i);
+    });
 }
 
 ThreadPool::~ThreadPool() {
@@ -58,10 +63,14 @@ size_t ThreadPool::scratch_bytes() const { return scratch_.size() * kScratchByte
 
 void ThreadPool::take_tasks(int worker) {
   auto* scratch = reinterpret_cast<float*>(scratch_[static_cast<size_t>(worker)].data());
-  for (;;) {
-    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= tasks_) return;
-    function_(context_, task, scratch);
+  const size_t count = shares_.size();
+  for (size_t i = 0; i < count; i++) {
+    Share& share = shares_[(static_cast<size_t>(worker) + i) % count];
+    for (;;) {
+      const int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= share.end) break;
+      function_(context_, task, scratch);
+    }
   }
 }
 
@@ -74,8 +83,12 @@ void ThreadPool::run_region(int64_t tasks, Function function, const void* contex
   }
   function_ = function;
   context_ = context;
-  tasks_ = tasks;
-  next_task_.store(0, std::memory_order_relaxed);
+  const auto count = static_cast<int64_t>(shares_.size());
+  for (int64_t i = 0; i < count; i++) {
+    Share& share = shares_[static_cast<size_t>(i)];
+    share.next.store(i * tasks / count, std::memory_order_relaxed);
+    share.end = (i + 1) * tasks / count;
+  }
   region_.fetch_add(1);  // opens it
   if (sleepers_.load() > 0) {
     { const std::lock_guard lock(mutex_); }  // a worker between its last look and its wait holds the mutex

@@ -16,8 +16,9 @@ namespace gs {
 
 class ThreadPool {
  public:
-  // `threads` >= 1, worker 0 included. Throws OutOfMemoryError or std::system_error.
-  explicit ThreadPool(int threads);
+  // `threads` >= 1, worker 0 included. Workers run at the system's priority lowered by `niceness`; worker 0
+  // is the caller's to lower. Throws OutOfMemoryError or std::system_error.
+  ThreadPool(int threads, int niceness);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -26,8 +27,9 @@ class ThreadPool {
   size_t scratch_bytes() const;
 
   // Calls body(task, scratch) for every task in [0, tasks), in any order on any worker, and returns when all
-  // are done. Workers take tasks one at a time, so a slow or interrupted core gets fewer. Not reentrant; the
-  // body must not throw. A single task runs on the caller without waking anybody.
+  // are done. Each worker has a share of consecutive tasks, which it takes one at a time, so that it reads
+  // memory in one stream; who is done helps the others, so that a slow or interrupted core does fewer. Not
+  // reentrant; the body must not throw. A single task runs on the caller without waking anybody.
   template <class Body>
   void run(int64_t tasks, const Body& body) {
     run_region(
@@ -51,8 +53,12 @@ class ThreadPool {
   // The region being run. Written by the caller while it is closed and nobody is inside.
   Function function_ = nullptr;
   const void* context_ = nullptr;
-  int64_t tasks_ = 0;
-  alignas(64) std::atomic<int64_t> next_task_{0};
+  // Tasks of a worker's share that nobody has taken.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  std::vector<Share> shares_;
   alignas(64) std::atomic<uint32_t> region_{
       0};                                   // number of the newest region; odd while it is open to workers
   alignas(64) std::atomic<int> inside_{0};  // workers, other than the caller, that may be running its tasks
