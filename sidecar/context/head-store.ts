@@ -75,8 +75,11 @@ export class HeadStore {
     }
   }
 
+  /** What another window keeps meanwhile may stay. */
   async clear(): Promise<void> {
-    await fs.rm(this.folder, { recursive: true, force: true });
+    const names = await fs.readdir(this.folder).catch(() => []);
+    await Promise.all(names.map((name) => fs.rm(path.join(this.folder, name), { force: true })));
+    await fs.rmdir(this.folder).catch(() => {});
   }
 
   private fileOf(roots: readonly Root[], vocabulary: number): string {
@@ -88,7 +91,12 @@ export class HeadStore {
     const files = await Promise.all(
       names.map(async (name) => {
         const file = path.join(this.folder, name);
-        return { file, time: (await fs.stat(file)).mtimeMs };
+        // Another window may have deleted it.
+        const time = await fs.stat(file).then(
+          ({ mtimeMs }) => mtimeMs,
+          () => 0,
+        );
+        return { file, time };
       }),
     );
     files.sort((a, b) => b.time - a.time);

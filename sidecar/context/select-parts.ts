@@ -11,7 +11,7 @@ import { type PackedFile, packedPart } from './packed-file.ts';
 import { pathWeight } from './path-kind.ts';
 import { queryOf } from './question.ts';
 import { type Passage, passageMaker, passageOf, scoreInSlices } from './relevance.ts';
-import { inSlices } from './slices.ts';
+import { inSlices, sortedInSlices } from './slices.ts';
 import type { FileSymbols } from './symbols/extract.ts';
 
 /** What a person is likely to be about, beside the words of the question. */
@@ -188,14 +188,20 @@ async function rankedParts(
     request.signal,
   );
   const fileScores = await scoreInSlices(whole, query, request.signal);
-  const found = ordered
-    .map((file, fileIndex): Candidate => {
+  const hits: Candidate[] = [];
+  const others: Candidate[] = [];
+  await inSlices(
+    ordered,
+    (file, fileIndex) => {
+      const introduction = introduces(file.path, request.attention);
+      if (fileScores[fileIndex] === 0 && introduction === 0 && others.length >= FILES_CUT) return;
       const weight = pathWeight(file.path, query) * attentionWeight(file.path, request.attention);
-      const score = weight * fileScores[fileIndex]! + introduces(file.path, request.attention);
-      return { file, fileIndex, weight, score };
-    })
-    .sort(byScore)
-    .slice(0, FILES_CUT);
+      const score = weight * fileScores[fileIndex]! + introduction;
+      (score > 0 ? hits : others).push({ file, fileIndex, weight, score });
+    },
+    request.signal,
+  );
+  const found = [...(await sortedInSlices(hits, byScore, request.signal)), ...others].slice(0, FILES_CUT);
   const candidates = await withLinks(found, request.symbols);
   const tokens = Math.min(LARGEST_PART, Math.max(SMALLEST_PART, Math.floor(request.budget / PARTS_AIMED_AT)));
   const parts: { file: SourceFile; fileIndex: number; weight: number; fileScore: number; chunk: Chunk }[] =

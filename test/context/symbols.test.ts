@@ -71,9 +71,13 @@ test('a question names code in backticks, words shaped like code, and plain word
       { key: 'node:fs', code: true },
       { key: 'rms_norm', code: true },
       { key: 'TypeScript', code: false },
-      { key: 'fast', code: false },
     ],
   );
+  const keys = (question: string) => questionKeys(question).map(({ key }) => key);
+  assert.deepEqual(keys('Where is add defined, and who imports sub?'), ['add', 'sub']);
+  assert.deepEqual(keys('What does the class Sum do, and what the function reduce?'), ['Sum', 'reduce']);
+  assert.deepEqual(keys('What arguments does fitTurns take?'), ['fitTurns']);
+  assert.deepEqual(keys('How is a running chat cancelled, and kept out of the prompt?'), []);
 });
 
 test('imports meet the files they name', () => {

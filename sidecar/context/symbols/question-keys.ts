@@ -24,18 +24,31 @@ const STOP_WORDS: ReadonlySet<string> = new Set(
 );
 const MOST_KEYS = 24;
 
+/** What stands before a plain word that is meant as a name: "where is add defined", "the class Sum". */
+const BEFORE_NAMES: ReadonlySet<string> = new Set(
+  (
+    'is are does do of function class method type variable constant module interface struct trait enum field property macro ' +
+    'import imports imported define defines called named call calls use uses using'
+  ).split(' '),
+);
+
 /** In order of appearance, each once. */
 export function questionKeys(question: string): QuestionKey[] {
   const keys = new Map<string, QuestionKey>();
+  let before = '';
   for (const { groups } of question.matchAll(WORD)) {
     const quoted = groups?.['quoted'];
     const key =
       quoted === undefined ? trimmed(groups?.['plain'] ?? '') : quoted.trim().replace(/\(\s*\)$/, '');
+    const introduced = BEFORE_NAMES.has(before);
+    before = key.toLowerCase();
     if (key === '' || keys.has(key)) continue;
     const shaped = SHAPED.test(key) && !NAMES.test(key);
     if (quoted !== undefined || shaped) keys.set(key, { key, code: true });
-    else if (/^[\p{L}$]{3,}$/u.test(key) && !STOP_WORDS.has(key.toLowerCase()))
-      keys.set(key, { key, code: false });
+    else if (/^[\p{L}$]{3,}$/u.test(key) && !STOP_WORDS.has(key.toLowerCase())) {
+      // Most words of a question that happen to be somebody's symbol are just words.
+      if (introduced || /^\p{Lu}/u.test(key)) keys.set(key, { key, code: false });
+    }
   }
   return [...keys.values()].slice(0, MOST_KEYS);
 }
