@@ -1,4 +1,5 @@
 /** `bench`: prefill and decode speed at a depth, as medians over repetitions with their spread. */
+import type { OperationTime } from '../engine/backend/backend.ts';
 import type { GemmaEngine } from '../engine/gemma-engine.ts';
 import { type Command, UsageError } from './command.ts';
 import { integerOption, textList } from './options.ts';
@@ -9,13 +10,14 @@ const MIB = 2 ** 20;
 export const command: Command = {
   name: 'bench',
   summary: 'Prefill and decode speed at a depth',
-  usage: '[-p 512] [-n 64] [-d 0] [--repetitions R]',
+  usage: '[-p 512] [-n 64] [-d 0] [--repetitions R] [--profile]',
   options: {
     prompt: { type: 'string', short: 'p' },
     generate: { type: 'string', short: 'n' },
     depth: { type: 'string', short: 'd' },
     image: { type: 'string', multiple: true },
     repetitions: { type: 'string' },
+    profile: { type: 'boolean' },
   },
   async run(context) {
     const { values } = context;
@@ -46,11 +48,16 @@ export const command: Command = {
       for (let round = 0; round <= repetitions; round++) {
         line.show(round === 0 ? 'Warming up' : `Round ${round} of ${repetitions}`);
         const speeds = await measure(engine, { prompt, generate, depth, round }, context.signal);
-        if (round === 0) continue;
+        if (round === 0) {
+          // Measured from here on.
+          if (values['profile'] === true) engine.profile();
+          continue;
+        }
         prefill.push(speeds.prefill);
         decode.push(speeds.decode);
       }
       line.clear();
+      const profile = values['profile'] === true ? engine.profile() : null;
       const { kvUsed, kvReserved, weights } = engine.memory();
       const report = {
         prefill_tps: median(prefill),
@@ -70,12 +77,14 @@ export const command: Command = {
         model: engine.model.name,
         quantisation: engine.model.quantisation,
         backend: engine.backendDescription,
+        ...(profile !== null && { profile }),
       };
       context.print(
         `${report.backend}, ${report.model} ${report.quantisation}\n` +
           `prefill ${prompt} at depth ${depth}: ${shown(prefill)} tokens/s\n` +
           `decode ${generate} at depth ${depth}: ${shown(decode)} tokens/s\n` +
-          `load ${(loadMs / 1000).toFixed(2)} s, resident ${report.rss_mb.toFixed(0)} MiB, KV ${report.kv_mb.toFixed(0)} MiB\n`,
+          `load ${(loadMs / 1000).toFixed(2)} s, resident ${report.rss_mb.toFixed(0)} MiB, KV ${report.kv_mb.toFixed(0)} MiB\n` +
+          (profile === null ? '' : profileTable(profile)),
       );
       context.result(report);
     } finally {
@@ -145,4 +154,18 @@ function spread(values: readonly number[]): [number, number] {
 function shown(values: readonly number[]): string {
   const [least, most] = spread(values);
   return `${median(values).toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`;
+}
+
+/** One line an operation, longest first: its part of the time, and how many operations a second it came to. */
+function profileTable(times: readonly OperationTime[]): string {
+  const total = times.reduce((sum, { wallSeconds }) => sum + wallSeconds, 0);
+  return times
+    .toSorted((a, b) => b.wallSeconds - a.wallSeconds)
+    .map(({ name, runs, wallSeconds, operations }) => {
+      const share = `${((100 * wallSeconds) / total).toFixed(1)} %`.padStart(7);
+      const rate = operations === 0 ? '' : `${(operations / wallSeconds / 1e9).toFixed(0)} G operations/s`;
+      return `${share}  ${name.padEnd(22)} ${String(runs).padStart(6)} runs  ${wallSeconds.toFixed(3)} s  ${rate}`;
+    })
+    .map((line) => `${line.trimEnd()}\n`)
+    .join('');
 }

@@ -1,5 +1,5 @@
 /** The engine's public face: token ids in, token ids out. */
-import type { KvFormat } from './backend/backend.ts';
+import type { KvFormat, OperationTime } from './backend/backend.ts';
 import type { EncodeProgress } from './image-encoder.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
@@ -130,6 +130,8 @@ export interface Engine {
   readonly backendDescription: string;
   /** Sentences for a person about what was adjusted at load (context lowered, ...). */
   readonly notes: readonly string[];
+  /** What each kind of operation took since the call before; measured from the first call on. */
+  profile(): readonly OperationTime[];
   memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number };
   /**
    * How much of a prompt's beginning `generate` would reuse: from memory, and further from disk, where other processes write

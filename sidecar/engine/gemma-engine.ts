@@ -1,6 +1,6 @@
 /** The engine: a loaded model, a backend, a KV cache and a scheduler behind one interface. */
 import { randomInt } from 'node:crypto';
-import type { Backend } from './backend/backend.ts';
+import type { Backend, OperationTime } from './backend/backend.ts';
 import {
   ContextOverflow,
   type EncodeImageOptions,
@@ -111,6 +111,10 @@ export class GemmaEngine implements Engine {
   ): Promise<ImageEmbedding> {
     if (this.#encoder === null) throw new NoImageTower(this.imageProblem ?? undefined);
     return this.#encoder.encode(image, { letterbox, onProgress, signal });
+  }
+
+  profile(): readonly OperationTime[] {
+    return this.#backend.profile();
   }
 
   memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number } {

@@ -204,7 +204,7 @@ export class Scheduler {
 
     const pass = this.#backend.createPass();
     const images = imagesWithin(work.images, position, end);
-    this.#model.body(pass, { ids, position, kv: views, images });
+    this.#model.body(pass, { ids, position, kv: views, images }, Math.min(firstLogits, end) - position);
     const rows = Math.min(this.#model.limits.logits, end - firstLogits);
     const request = rows > 0 ? this.#head(pass, work, NO_DRAFT, firstLogits - position, rows) : null;
     await pass.submit(signal);

@@ -76,6 +76,16 @@ test('perplexity of a random model is near its vocabulary', () => {
   assert.ok(result.perplexity > 100 && result.tokens > 64);
 });
 
+test('bench --profile says what each kind of operation took', () => {
+  const { profile } = json(['bench', '-p', '40', '-n', '1', '--repetitions', '1', '--profile']) as {
+    profile: { name: string; runs: number; cpuSeconds: number; operations: number }[];
+  };
+  const products = profile.filter(({ operations }) => operations > 0);
+  assert.ok(products.some(({ name }) => name.startsWith('matmul')));
+  assert.ok(products.some(({ name }) => name.startsWith('attention')));
+  assert.ok(products.every(({ runs, cpuSeconds }) => runs > 0 && cpuSeconds > 0));
+});
+
 test('quantize writes a file that loads, and reports the error of every tensor', () => {
   const out = path.join(folder, 'q8.gguf');
   const result = json(['quantize', model, out, '--type', 'q8_0', '--embedding', 'q4_0']) as {

@@ -18,6 +18,7 @@ import {
   type KvShape,
   type KvView,
   type Matrix,
+  type OperationTime,
   OutOfMemory,
   PAGE_POSITIONS,
   type Pass,
@@ -221,17 +222,18 @@ class OraclePass implements Pass {
     });
   }
 
-  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void {
+  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number, firstToken = 0): void {
     const target = activation(out);
     const source = activation(x);
     const scale = vector(weight);
     rows(target, tokens);
-    rows(source, tokens);
+    rows(source, integer(firstToken, 'firstToken') + tokens);
+    if (firstToken > 0 && target === source) throw new RangeError('rmsNorm cannot move rows in place');
     equal(source.width, scale.length, 'width of the norm');
     equal(target.width, source.width, 'width of the output');
     this.#record(() => {
       for (let token = 0; token < tokens; token++) {
-        math.rmsNorm(target.row(token), source.row(token), scale.values, eps);
+        math.rmsNorm(target.row(token), source.row(firstToken + token), scale.values, eps);
       }
     });
   }
@@ -619,6 +621,10 @@ class OracleBackend implements Backend {
     }
     rows(to, integer(firstToken, 'firstToken') + values.length / to.width);
     to.values.set(values, firstToken * to.width);
+  }
+
+  profile(): readonly OperationTime[] {
+    return [];
   }
 
   memory(): BackendMemory {

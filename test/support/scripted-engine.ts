@@ -125,6 +125,7 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
     contextLength,
     backendDescription: 'script',
     notes: [],
+    profile: () => [],
     memory: () => ({ weights: 0, kvReserved: 0, kvUsed: 0 }),
     lookUp: async (prompt) => {
       let memory = 0;

@@ -147,8 +147,18 @@ export interface Pass {
    * `firstToken` is 0 by default.
    */
   embed(out: Activation, table: Matrix, ids: ArrayLike<number>, scale: number, firstToken?: number): void;
-  /** out = x / sqrt(mean(x^2) + eps) * weight, row by row (the GGUF weight has Gemma's +1 already added). out may be x. */
-  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void;
+  /**
+   * out[i] = x / sqrt(mean(x^2) + eps) * weight with x = x[firstToken + i], row by row (the GGUF weight has Gemma's +1 already
+   * added). `firstToken` is 0 by default; then out may be x.
+   */
+  rmsNorm(
+    out: Activation,
+    x: Activation,
+    weight: Vector,
+    tokens: number,
+    eps: number,
+    firstToken?: number,
+  ): void;
   /** The same over each of `heads` slices of width weight.length in every row, in place (QK-norm). */
   rmsNormHeads(x: Activation, weight: Vector, tokens: number, heads: number, eps: number): void;
   /**
@@ -225,6 +235,17 @@ export interface BackendMemory {
   readonly scratch: number;
 }
 
+export interface OperationTime {
+  /** Its name in {@link Pass}, followed by the arithmetic where there is a choice: "matmul int8". */
+  readonly name: string;
+  readonly runs: number;
+  readonly wallSeconds: number;
+  /** Of all threads; steadier on a busy machine. */
+  readonly cpuSeconds: number;
+  /** Multiplications and additions of products and attention; 0 elsewhere. */
+  readonly operations: number;
+}
+
 export interface Backend {
   /** For example "cpu". */
   readonly name: string;
@@ -254,6 +275,8 @@ export interface Backend {
   /** Fills rows from the host (image embeddings, tests). Between passes. */
   upload(target: Activation, values: Float32Array, firstToken: number): void;
   memory(): BackendMemory;
+  /** What each kind of operation took since the call before; measured from the first call on. A backend may know nothing. */
+  profile(): readonly OperationTime[];
   /** Frees everything; idempotent. Rejects outstanding passes. */
   dispose(): void;
 }

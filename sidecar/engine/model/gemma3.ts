@@ -59,6 +59,8 @@ export class Gemma3 {
   readonly #projected: Activation;
   readonly #gate: Activation;
   readonly #up: Activation;
+  /** Of the pass recorded last: row 0 of {@link #normed}. */
+  #firstWanted = 0;
 
   /** Reserves scratch for `limits` on the backend that holds `weights`. */
   constructor(config: Gemma3Config, weights: Gemma3Weights, backend: Backend, limits: Gemma3Limits) {
@@ -89,25 +91,38 @@ export class Gemma3 {
     return 4 * (limits.tokens * columns + limits.logits * (vocabulary + 2 * MOST_TOP_LOGITS));
   }
 
-  /** Records the layers over `span`: keys and values are written, the residual stream is left for {@link head}. */
-  body(pass: Pass, span: TokenSpan): void {
+  /**
+   * Records the layers over `span`: keys and values are written, rows from `firstWanted` on are left for {@link head}. Of
+   * the others, which are only read by later tokens, the last layer computes keys and values alone.
+   */
+  body(pass: Pass, span: TokenSpan, firstWanted = 0): void {
     const tokens = span.ids.length;
+    const wanted = tokens - firstWanted;
     this.#embed(pass, span);
     for (const [i, weights] of this.#weights.layers.entries()) {
-      this.#attention(pass, weights, i, span, tokens);
-      this.#feedForward(pass, weights, tokens);
+      const first = i + 1 < this.#weights.layers.length ? 0 : firstWanted;
+      this.#attention(pass, weights, i, span, first);
+      if (first < tokens) this.#feedForward(pass, weights, first, tokens - first);
     }
-    pass.rmsNorm(this.#normed, this.#x, this.#weights.outputNorm, tokens, this.config.epsilon);
+    this.#firstWanted = firstWanted;
+    if (wanted === 0) return;
+    const { outputNorm } = this.#weights;
+    pass.rmsNorm(this.#normed, this.#x, outputNorm, wanted, this.config.epsilon, firstWanted);
   }
 
-  /** Records logits of `tokens` rows of the last {@link body}, from row `firstToken`, into rows 0... of {@link logits}. */
+  /**
+   * Records logits of `tokens` rows of the last {@link body}, from row `firstToken`, which it was told to want, into rows 0...
+   * of {@link logits}.
+   */
   head(pass: Pass, firstToken: number, tokens: number): void {
-    pass.matmul(this.#normed, [{ weight: this.#weights.head, out: this.logits }], tokens, firstToken);
+    const { head } = this.#weights;
+    pass.matmul(this.#normed, [{ weight: head, out: this.logits }], tokens, firstToken - this.#firstWanted);
   }
 
   /** The same, of what `request` asks for only, into {@link topLogits}: the values are those that {@link head} gives. */
   topHead(pass: Pass, request: TopRequest, firstToken: number, tokens: number): void {
-    pass.topLogits(this.#normed, this.#weights.head, this.topLogits, request, tokens, firstToken);
+    const first = firstToken - this.#firstWanted;
+    pass.topLogits(this.#normed, this.#weights.head, this.topLogits, request, tokens, first);
   }
 
   /** Makes {@link topHead} faster, at the price of `headShadowBytes`; passes may run meanwhile. */
@@ -149,45 +164,50 @@ export class Gemma3 {
     text(done, ids.length);
   }
 
-  #attention(pass: Pass, weights: LayerWeights, index: number, span: TokenSpan, tokens: number): void {
+  /** Keys and values of every token of the span; attention of those from row `first` on. */
+  #attention(pass: Pass, weights: LayerWeights, index: number, span: TokenSpan, first: number): void {
     const { heads, kvHeads, headDim, epsilon, window, attentionScale: scale } = this.config;
     const kind = this.config.layers[index]!;
     const layer = this.#indexInClass[index]!;
     const { base, factor } = this.config.rope[kind];
     const { position } = span;
     const kv = span.kv[kind];
+    const tokens = span.ids.length;
+    const wanted = tokens - first;
     pass.rmsNorm(this.#normed, this.#x, weights.attentionNorm, tokens, epsilon);
-    pass.matmul(
-      this.#normed,
-      [
-        { weight: weights.query, out: this.#query },
-        { weight: weights.key, out: this.#key },
-        { weight: weights.value, out: this.#value },
-      ],
-      tokens,
-    );
-    pass.rmsNormHeads(this.#query, weights.queryNorm, tokens, heads, epsilon);
+    const query = { weight: weights.query, out: this.#query };
+    const keyAndValue = [
+      { weight: weights.key, out: this.#key },
+      { weight: weights.value, out: this.#value },
+    ];
+    pass.matmul(this.#normed, first === 0 ? [query, ...keyAndValue] : keyAndValue, tokens);
+    if (first > 0 && wanted > 0) pass.matmul(this.#normed, [query], wanted, first);
+    if (wanted > 0) {
+      pass.rmsNormHeads(this.#query, weights.queryNorm, wanted, heads, epsilon);
+      pass.rope(this.#query, wanted, heads, headDim, position + first, base, factor);
+    }
     pass.rmsNormHeads(this.#key, weights.keyNorm, tokens, kvHeads, epsilon);
-    pass.rope(this.#query, tokens, heads, headDim, position, base, factor);
     pass.rope(this.#key, tokens, kvHeads, headDim, position, base, factor);
     pass.kvWrite(kv, layer, this.#key, this.#value, position, tokens);
+    if (wanted === 0) return;
     pass.attention(this.#attended, this.#query, kv, {
       layer,
-      position,
-      tokens,
+      position: position + first,
+      tokens: wanted,
       heads,
       window: kind === 'local' ? window : null,
       scale,
-      ...visibility(span, this.config.width),
+      ...visibility(span, this.config.width, first),
     });
-    pass.matmul(this.#attended, [{ weight: weights.attentionOutput, out: this.#projected }], tokens);
-    pass.rmsNorm(this.#projected, this.#projected, weights.postAttentionNorm, tokens, epsilon);
-    pass.add(this.#x, this.#projected, tokens);
+    pass.matmul(this.#attended, [{ weight: weights.attentionOutput, out: this.#projected }], wanted);
+    pass.rmsNorm(this.#projected, this.#projected, weights.postAttentionNorm, wanted, epsilon);
+    pass.add(this.#x, this.#projected, wanted, first);
   }
 
-  #feedForward(pass: Pass, weights: LayerWeights, tokens: number): void {
+  /** Of rows [first, first + tokens). */
+  #feedForward(pass: Pass, weights: LayerWeights, first: number, tokens: number): void {
     const { epsilon } = this.config;
-    pass.rmsNorm(this.#normed, this.#x, weights.feedForwardNorm, tokens, epsilon);
+    pass.rmsNorm(this.#normed, this.#x, weights.feedForwardNorm, tokens, epsilon, first);
     pass.matmul(
       this.#normed,
       [
@@ -199,14 +219,15 @@ export class Gemma3 {
     pass.geluMul(this.#gate, this.#gate, this.#up, tokens);
     pass.matmul(this.#gate, [{ weight: weights.down, out: this.#projected }], tokens);
     pass.rmsNorm(this.#projected, this.#projected, weights.postFeedForwardNorm, tokens, epsilon);
-    pass.add(this.#x, this.#projected, tokens);
+    pass.add(this.#x, this.#projected, tokens, first);
   }
 }
 
-/** Rows of an image see to its end; where there is none, nobody sees ahead. */
+/** Of rows from `first` on: those of an image see to its end; where there is none, nobody sees ahead. */
 function visibility(
   { ids, position, images = [] }: TokenSpan,
   width: number,
+  first: number,
 ): { readonly visibleUntil?: Int32Array } {
   if (images.length === 0) return {};
   const visibleUntil = Int32Array.from({ length: ids.length }, (_, i) => position + i + 1);
@@ -214,5 +235,5 @@ function visibility(
     const end = row + values.length / width;
     visibleUntil.fill(position + end, row, end);
   }
-  return { visibleUntil };
+  return { visibleUntil: visibleUntil.subarray(first) };
 }

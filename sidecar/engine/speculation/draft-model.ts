@@ -107,7 +107,7 @@ export class DraftModel {
   ): Promise<void> {
     const views = kv.prepare(position + ids.length - kv.length);
     const pass = this.#backend.createPass();
-    this.#model.body(pass, { ids, position, kv: views });
+    this.#model.body(pass, { ids, position, kv: views }, wantsLogits ? ids.length - 1 : ids.length);
     if (wantsLogits) this.#model.topHead(pass, LIKELIEST, ids.length - 1, 1);
     await pass.submit(signal);
   }

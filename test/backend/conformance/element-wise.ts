@@ -23,11 +23,12 @@ function rmsNormScenario(dice: Dice): Scenario {
   const x = dice.floats(tokens * width, dice.pick([1e-4, 1, 1e4]));
   const weight = dice.floats(width);
   const inPlace = dice.pick([true, false]);
+  const first = inPlace ? 0 : dice.between(0, tokens - 1);
   return async (backend) => {
     const source = upload(backend, x, width);
     const target = inPlace ? source : backend.createActivation(tokens, width);
     const pass = backend.createPass();
-    pass.rmsNorm(target, source, await vectorOf(backend, weight), tokens, 1e-6);
+    pass.rmsNorm(target, source, await vectorOf(backend, weight), tokens - first, 1e-6, first);
     await pass.submit();
     return download(backend, target);
   };

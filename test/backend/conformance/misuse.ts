@@ -68,6 +68,8 @@ const MISUSES: Readonly<Record<string, (pass: Pass, parts: Parts) => void>> = {
   'embed: too many ids': (pass, { y, matrix }) => pass.embed(y, matrix, [0, 0, 0, 0, 0], 1),
   'embed: wrong width': (pass, { narrow, matrix }) => pass.embed(narrow, matrix, [0], 1),
   'rmsNorm: too many tokens': (pass, { x, y, weight }) => pass.rmsNorm(y, x, weight, 5, 1e-6),
+  'rmsNorm: rows past the end': (pass, { x, y, weight }) => pass.rmsNorm(y, x, weight, 4, 1e-6, 1),
+  'rmsNorm: rows moved in place': (pass, { x, weight }) => pass.rmsNorm(x, x, weight, 1, 1e-6, 1),
   'rmsNorm: no tokens': (pass, { x, y, weight }) => pass.rmsNorm(y, x, weight, 0, 1e-6),
   'rmsNorm: NaN tokens': (pass, { x, y, weight }) => pass.rmsNorm(y, x, weight, Number.NaN, 1e-6),
   'rmsNorm: wrong width': (pass, { narrow, weight }) => pass.rmsNorm(narrow, narrow, weight, 4, 1e-6),

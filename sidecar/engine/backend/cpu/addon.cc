@@ -181,6 +181,7 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                     method<&CpuAddon::read_back>("readBack"),
                     method<&CpuAddon::upload>("upload"),
                     method<&CpuAddon::memory>("memory"),
+                    method<&CpuAddon::profile>("profile"),
                 });
   }
 
@@ -489,6 +490,20 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     result.Set("kvReserved", static_cast<double>(use.kv_reserved));
     result.Set("kvTouched", static_cast<double>(use.kv_touched));
     result.Set("scratch", static_cast<double>(use.scratch));
+    return result;
+  }
+
+  Napi::Value profile(const Info& info) {
+    Napi::Array result = Napi::Array::New(info.Env());
+    for (const auto& [name, time] : host(info).engine->profile().take()) {
+      Napi::Object entry = Napi::Object::New(info.Env());
+      entry.Set("name", name);
+      entry.Set("runs", static_cast<double>(time.runs));
+      entry.Set("wallSeconds", time.wall);
+      entry.Set("cpuSeconds", time.cpu);
+      entry.Set("operations", time.operations);
+      result.Set(result.Length(), entry);
+    }
     return result;
   }
 

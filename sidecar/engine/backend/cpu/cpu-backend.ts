@@ -9,6 +9,7 @@ import {
   type KvFormat,
   type KvShape,
   type Matrix,
+  type OperationTime,
   type Pass,
   type Vector,
 } from '../backend.ts';
@@ -158,6 +159,10 @@ class NativeCpuBackend implements CpuBackend {
 
   memory(): CpuMemory {
     return guard(() => this.#owner.native.memory(this.#owner.engine));
+  }
+
+  profile(): readonly OperationTime[] {
+    return guard(() => this.#owner.native.profile(this.#owner.engine));
   }
 
   dispose(): void {

@@ -88,8 +88,12 @@ export class CpuPass implements Pass {
     this.#writeList(ids);
   }
 
-  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number): void {
-    this.#norm(out, x, weight, tokens, 1, eps, 'rmsNorm');
+  rmsNorm(out: Activation, x: Activation, weight: Vector, tokens: number, eps: number, firstToken = 0): void {
+    const from = this.#activation(x, 'rmsNorm: x');
+    requireCount(firstToken, 0, from.tokens, 'rmsNorm: firstToken');
+    requireCount(tokens, 1, from.tokens - firstToken, 'rmsNorm: tokens');
+    require(firstToken === 0 || out !== x, 'rmsNorm: out must not be x where rows move');
+    this.#norm(out, x, weight, tokens, 1, eps, 'rmsNorm', firstToken);
   }
 
   rmsNormHeads(x: Activation, weight: Vector, tokens: number, heads: number, eps: number): void {
@@ -323,6 +327,7 @@ export class CpuPass implements Pass {
     heads: number,
     eps: number,
     name: string,
+    firstToken = 0,
   ): void {
     const to = this.#activation(out, `${name}: out`);
     const from = this.#activation(x, `${name}: x`);
@@ -334,7 +339,7 @@ export class CpuPass implements Pass {
     require(to.width === from.width, `${name}: out has width ${to.width}, x has ${from.width}`);
     requireCount(tokens, 1, Math.min(to.tokens, from.tokens), `${name}: tokens`);
     require(Number.isFinite(eps) && eps >= 0, `${name}: eps must be a small positive number, not ${eps}`);
-    this.#write(OP.rmsNorm, to.id, from.id, weight.id, tokens, heads, eps);
+    this.#write(OP.rmsNorm, to.id, from.id, weight.id, tokens, heads, eps, firstToken);
   }
 
   #activation(value: Activation, what: string): CpuActivation {

@@ -220,7 +220,12 @@ void Engine::run(Program& program, const CancelFlag& cancel) {
   cancel_ = cancel.get();
   const Forget forget{cancel_};
   for (Op& op : program.ops) {
-    std::visit([this](auto& one) { run_op(one); }, op);
+    const auto work = [&] { std::visit([this](auto& one) { run_op(one); }, op); };
+    if (profile_.on()) {
+      profile_.measure(op, work);
+    } else {
+      work();
+    }
     // Also after the last one: tasks may have been left out.
     if (is_cancelled()) throw CancelledError();
   }

@@ -13,6 +13,7 @@
 
 #include "dispatch.h"
 #include "objects.h"
+#include "profile.h"
 #include "program.h"
 #include "thread_pool.h"
 
@@ -56,6 +57,7 @@ class Engine {
   Objects& objects() { return objects_; }
   const Screening& screening() const { return screening_; }
   MemoryUse memory() const;
+  Profile& profile() { return profile_; }
 
   // Queues `work` for the dispatcher thread and then calls `done` there with what it threw, if anything.
   void post(std::function<void()> work, std::function<void(std::exception_ptr)> done);
@@ -119,6 +121,7 @@ class Engine {
   const bool int8_;
   ThreadPool pool_;
   Objects objects_;
+  Profile profile_;
 
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
   Region rounded_[2], partials_, image_, products_, screened_;

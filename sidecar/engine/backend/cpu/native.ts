@@ -6,7 +6,14 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { BackendError, type KvFormat, OutOfMemory, type Pass, PassCancelled } from '../backend.ts';
+import {
+  BackendError,
+  type KvFormat,
+  type OperationTime,
+  OutOfMemory,
+  type Pass,
+  PassCancelled,
+} from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
 const ABI_VERSION = 6;
@@ -78,6 +85,8 @@ export interface NativeAddon {
     tokens: number,
   ): void;
   upload(engine: number, activation: number, values: Float32Array, firstToken: number): void;
+  /** Measures from the first call on. */
+  profile(engine: number): OperationTime[];
   memory(engine: number): { weights: number; kvReserved: number; kvTouched: number; scratch: number };
 }
 

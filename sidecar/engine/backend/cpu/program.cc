@@ -149,9 +149,16 @@ class Decoder {
     const VectorObject& weight = object(objects_.vectors);
     const int64_t count = tokens(x), heads = integer(1, x.width);
     const float eps = finite();
+    const int64_t first = integer(0, x.tokens - count);
     require(x.width == heads * weight.length && out.width == x.width && count <= out.tokens,
             "rmsNorm: widths do not agree");
-    rows(RmsNormArgs{x.data(), weight.data(), out.data(), count * heads, weight.length, eps}, count);
+    require(first == 0 || out.data() != x.data(), "rmsNorm: rows move within the input");
+    // Rows of another offset than the operations around it: neither theirs to continue nor to be continued.
+    if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
+    rows(
+        RmsNormArgs{x.data() + first * x.width, weight.data(), out.data(), count * heads, weight.length, eps},
+        count);
+    if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
   }
 
   void matmul() {

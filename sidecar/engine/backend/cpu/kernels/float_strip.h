@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "strip.h"
 #include "tile_codes.h"
 #include "vec16.h"
 
@@ -46,7 +47,7 @@ void float_direct(const uint8_t* const* panels, const float* x, int64_t columns,
     }
   }
   for (int p = 0; p < panel_count; p++) {
-    for (int t = 0; t < token_count; t++) acc[p][t].store(out + (p * token_count + t) * kPanelRows);
+    for (int t = 0; t < token_count; t++) acc[p][t].store(out + p * kStripStride + t * kPanelRows);
   }
 }
 
@@ -105,7 +106,9 @@ void float_tile(const float* const* weights, const float* x, int64_t x_stride, i
 // kFloatColumns * 16 floats.
 inline void float_blocked(MatrixFormat format, const uint8_t* const* panels, int panel_count, const float* x,
                           int64_t tokens, int64_t columns, float* strip, float* out) {
-  for (int64_t i = 0; i < panel_count * tokens * kPanelRows; i++) out[i] = 0.0f;
+  for (int p = 0; p < panel_count; p++) {
+    for (int64_t i = 0; i < tokens * kPanelRows; i++) out[p * kStripStride + i] = 0.0f;
+  }
   for (int64_t start = 0; start < columns; start += kFloatColumns) {
     const int64_t end = start + kFloatColumns < columns ? start + kFloatColumns : columns;
     const float* weights[kFloatPanels];
@@ -120,7 +123,7 @@ inline void float_blocked(MatrixFormat format, const uint8_t* const* panels, int
       for (int p = 0; p < panel_count;) {
         const int width = panel_count - p >= kTilePanels ? kTilePanels : 1;
         float* to[kFloatPanels];
-        for (int i = 0; i < width; i++) to[i] = out + ((p + i) * tokens + t) * kPanelRows;
+        for (int i = 0; i < width; i++) to[i] = out + (p + i) * kStripStride + t * kPanelRows;
         const auto tile =
             width == kTilePanels
                 ? (step == 1 ? float_tile<kTilePanels, 1> : float_tile<kTilePanels, kTileTokens>)

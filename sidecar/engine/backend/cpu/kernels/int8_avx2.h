@@ -16,6 +16,7 @@
 
 #include "int8_block.h"
 #include "matrix_format.h"
+#include "strip.h"
 
 namespace gs::GS_ISA {
 
@@ -227,7 +228,7 @@ void many_tokens(const uint8_t* panel, const TokenBlock& block, float* out) {
 template <MatrixFormat format>
 void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock& block, float* out) {
   for (int p = 0; p < panel_count; p++) {
-    float* to = out + p * block.tokens * kPanelRows;
+    float* to = out + p * kStripStride;
     if (block.tokens == 1) {
       one_token<format>(panels[p], block, to);
     } else {

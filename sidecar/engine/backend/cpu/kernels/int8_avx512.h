@@ -19,6 +19,7 @@
 
 #include "int8_block.h"
 #include "matrix_format.h"
+#include "strip.h"
 
 namespace gs::GS_ISA {
 
@@ -182,8 +183,10 @@ GS_ALWAYS_INLINE void block_bias(const TokenBlock& block, int64_t first, int32_t
 template <MatrixFormat format, int panel_count>
 void many_tokens(const uint8_t* const* panels, const TokenBlock& block, float* out) {
   constexpr QuantFormat quant = quant_format(format);
-  const int64_t tokens = block.tokens, stride = tokens * kPanelRows;
-  __builtin_memset(out, 0, static_cast<size_t>(panel_count * stride) * sizeof(float));
+  const int64_t tokens = block.tokens;
+  for (int p = 0; p < panel_count; p++) {
+    __builtin_memset(out + p * kStripStride, 0, static_cast<size_t>(tokens * kPanelRows) * sizeof(float));
+  }
   alignas(64) int32_t biases[2][kTokenBlock];
   for (int64_t i = 0; i < block.tiles; i++) {
     Tile512 tiles[panel_count];
@@ -201,8 +204,9 @@ void many_tokens(const uint8_t* const* panels, const TokenBlock& block, float* o
       const int32_t bias[2] = {biases[0][t], biases[1][t]};
 #pragma GCC unroll 2
       for (int p = 0; p < panel_count; p++) {
-        const __m512 acc = _mm512_loadu_ps(to + p * stride);
-        _mm512_storeu_ps(to + p * stride, add_dot<format>(tiles[p], x, bias, scale[t], scaled_sum[t], acc));
+        const __m512 acc = _mm512_loadu_ps(to + p * kStripStride);
+        _mm512_storeu_ps(to + p * kStripStride,
+                         add_dot<format>(tiles[p], x, bias, scale[t], scaled_sum[t], acc));
       }
     }
   }
@@ -225,7 +229,7 @@ void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock&
     many_tokens<format, 1>(panels, block, out);
   } else {
     for (int p = 0; p < panel_count; p++) {
-      few_tokens_of<format>(panels[p], block, out + p * block.tokens * kPanelRows);
+      few_tokens_of<format>(panels[p], block, out + p * kStripStride);
     }
   }
 }

@@ -3,7 +3,7 @@
 //   template <MatrixFormat format>
 //   void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock& block, float* out);
 //
-// computes out[panel][token][16 rows] for up to kStripPanels panels and one block of tokens. Order of
+// computes out[panel][token][16 rows] (strip.h) for one or two panels and one block of tokens. Order of
 // operations for one output, the same for any number of tokens, panels and threads, and on every instruction
 // set: for each tile in order, with the dot product exact in int32,
 //

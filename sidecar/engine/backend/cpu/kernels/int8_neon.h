@@ -10,6 +10,7 @@
 
 #include "int8_block.h"
 #include "matrix_format.h"
+#include "strip.h"
 #include "tile_codes.h"
 
 namespace gs::GS_ISA {
@@ -72,8 +73,7 @@ void int8_panel(const uint8_t* panel, const TokenBlock& block, float* out) {
 
 template <MatrixFormat format>
 void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock& block, float* out) {
-  for (int p = 0; p < panel_count; p++)
-    int8_panel<format>(panels[p], block, out + p * block.tokens * kPanelRows);
+  for (int p = 0; p < panel_count; p++) int8_panel<format>(panels[p], block, out + p * kStripStride);
 }
 
 }  // namespace gs::GS_ISA

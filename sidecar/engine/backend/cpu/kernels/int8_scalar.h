@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "int8_block.h"
+#include "strip.h"
 #include "tile_codes.h"
 
 namespace gs::GS_ISA {
@@ -28,7 +29,7 @@ void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock&
   constexpr QuantFormat quant = quant_format(format);
   for (int p = 0; p < panel_count; p++) {
     for (int64_t i = 0; i < block.tokens; i++) {
-      for (int lane = 0; lane < kPanelRows; lane++) out[(p * block.tokens + i) * kPanelRows + lane] = 0.0f;
+      for (int lane = 0; lane < kPanelRows; lane++) out[p * kStripStride + i * kPanelRows + lane] = 0.0f;
     }
     for (int64_t tile = 0; tile < block.tiles; tile++) {
       const TileAddress at = tile_address(quant, panels[p], tile);
@@ -39,7 +40,7 @@ void int8_strip(const uint8_t* const* panels, int panel_count, const TokenBlock&
       for (int64_t token = 0; token < block.tokens; token++) {
         const int64_t index = tile * block.tokens + token;
         const int8_t* q = block.q + index * kTileColumns;
-        float* acc = out + (p * block.tokens + token) * kPanelRows;
+        float* acc = out + p * kStripStride + token * kPanelRows;
         for (int lane = 0; lane < kPanelRows; lane++) {
           int32_t dot[2] = {0, 0};
           for (int column = 0; column < kTileColumns; column++) {

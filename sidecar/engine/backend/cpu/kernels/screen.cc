@@ -206,7 +206,7 @@ void screen(const ScreenArgs& args, int64_t task, float* scratch) {
     for (int p = 0; p < count; p++) {
       const float* errors = args.errors + (first + p) * 2 * kPanelRows;
       for (int64_t t = 0; t < args.tokens; t++) {
-        const float* from = scratch + (p * rows + t * args.parts) * kPanelRows;
+        const float* from = scratch + p * kStripStride + t * args.parts * kPanelRows;
         const Vec difference = broadcast(args.factors[2 * t]), row = broadcast(args.factors[2 * t + 1]);
         // Finite, so that a threshold among panels is a number.
         Vec least = broadcast(-3e38f), most = least;
