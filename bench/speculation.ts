@@ -1,7 +1,7 @@
 /**
  * What does speculation bring when code is rewritten with a small change, and what does a pass over several tokens cost?
  *
- *   node bench/speculation.ts [1b] [4b] [--embedding Q4_0] [--rounds 3] [--threads 2] [--costs] [--folder DIR]
+ *   node bench/speculation.ts [1b] [4b] [--embedding Q4_0] [--rounds 3] [--threads 2] [--costs] [--json] [--folder DIR]
  *
  * Weights are random, so the model cannot rewrite anything by itself: the tokens that follow are prescribed (a file of this
  * repository in the prompt, then the file with four edits), while every pass, draft and verification is real. Plain and
@@ -35,6 +35,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: '2' },
     costs: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     folder: { type: 'string', default: path.join(tmpdir(), 'gemma-sidecar-bench') },
   },
 });
@@ -83,18 +84,23 @@ async function measure(name: string): Promise<void> {
     drafter.begin(prompt);
     return drafter;
   };
+  await model.addShadow();
   await say(null, 1);
   if (values.costs) await costs(name, say);
-  const ratios: number[] = [];
+  const speed = ({ decodeMs }: WorkReport) => (1000 * target.length) / decodeMs;
+  const speeds = { plain: [] as number[], drafted: [] as number[] };
   for (let round = 0; round < rounds; round++) {
     const plain = await say(null);
     const drafted = await say(repeating());
-    ratios.push(plain.decodeMs / drafted.decodeMs);
-    report(name, plain, drafted);
+    speeds.plain.push(speed(plain));
+    speeds.drafted.push(speed(drafted));
+    if (!values.json) report(name, plain, drafted);
   }
+  const ratios = speeds.drafted.map((value, i) => value / speeds.plain[i]!);
   const [least, most] = [Math.min(...ratios), Math.max(...ratios)];
   const median = ratios.toSorted((a, b) => a - b)[ratios.length >> 1]!;
-  console.log(`${name}: ${median.toFixed(2)} times as fast (${least.toFixed(2)} to ${most.toFixed(2)})`);
+  if (values.json) console.log(JSON.stringify(speeds));
+  else console.log(`${name}: ${median.toFixed(2)} times as fast (${least.toFixed(2)} to ${most.toFixed(2)})`);
   await scheduler.dispose();
   kv.dispose();
   model.dispose();

@@ -7,10 +7,11 @@
  * node-llama-cpp's own choice of CPU build, with flash attention on or off, whichever was faster in the first round. Rows
  * are those of {@link ROWS}; without a name, the ones that take at most a minute or two each.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { cpuInstructionSets, createCpuBackend } from '../sidecar/engine/backend/cpu/cpu-backend.ts';
 import type { TensorType } from '../sidecar/engine/backend/tensor.ts';
@@ -27,7 +28,7 @@ type ShapeName = '1b' | '4b';
 interface Row {
   readonly title: string;
   /** What is measured: tokens a second of a prompt or of an answer, seconds to the first token, bytes resident. */
-  readonly kind: 'prefill' | 'decode' | 'first-token' | 'memory' | 'instruction-sets';
+  readonly kind: 'prefill' | 'decode' | 'first-token' | 'memory' | 'instruction-sets' | 'avx2' | 'edit';
   readonly shape: ShapeName;
   readonly body?: TensorType;
   readonly embedding: TensorType;
@@ -35,6 +36,8 @@ interface Row {
   readonly generate?: number;
   /** Tokens in the cache before the prompt. */
   readonly depth?: number;
+  /** What the KV cache holds; int8 meets llama.cpp's Q8_0. */
+  readonly kv?: 'int8';
   /** Only when named: it takes minutes. */
   readonly long?: boolean;
 }
@@ -86,6 +89,24 @@ const ROWS: Readonly<Record<string, Row>> = {
     depth: 32_000,
     long: true,
   },
+  'decode-depth-int8-1b': {
+    title: 'Decode at depth 32,000, 1B, int8 KV',
+    kind: 'decode',
+    shape: '1b',
+    ...Q4,
+    prompt: 16,
+    generate: 32,
+    depth: 32_000,
+    kv: 'int8',
+    long: true,
+  },
+  'edit-4b': {
+    title: 'Decode of a code edit, 4B, with drafts',
+    kind: 'edit',
+    shape: '4b',
+    ...Q4,
+    long: true,
+  },
   'first-token-1b': { title: 'First token from process start, 1B', kind: 'first-token', shape: '1b', ...Q4 },
   'first-token-4b': { title: 'First token from process start, 4B', kind: 'first-token', shape: '4b', ...Q4 },
   'memory-4b': { title: 'Resident memory, 4B, context 8,192', kind: 'memory', shape: '4b', ...Q4 },
@@ -95,6 +116,13 @@ const ROWS: Readonly<Record<string, Row>> = {
     shape: '1b',
     ...Q4,
     prompt: 64,
+  },
+  'avx2-1b': {
+    title: 'Prefill 512, 1B, both with AVX2',
+    kind: 'avx2',
+    shape: '1b',
+    ...Q4,
+    prompt: 512,
   },
   ...Object.fromEntries(
     (['Q8_0', 'Q4_1', 'Q5_0', 'F16'] as const).flatMap((type) =>
@@ -172,11 +200,10 @@ async function run(): Promise<void> {
   for (const name of chosen) {
     for (const result of await measureRow(name, ROWS[name]!)) {
       results.push(result);
+      const other = result.row.startsWith('edit') ? 'plain' : 'llama.cpp';
       console.log(
         `${result.title}: ours ${shown(result.ours)} ${result.unit}` +
-          (result.llama.length > 0
-            ? `, llama.cpp ${shown(result.llama)}, ratio ${shown(result.ratio)}`
-            : '') +
+          (result.llama.length > 0 ? `, ${other} ${shown(result.llama)}, ratio ${shown(result.ratio)}` : '') +
           (result.note === undefined ? '' : ` (${result.note})`),
       );
       // After every row, so that a run that is stopped leaves what it has.
@@ -196,6 +223,10 @@ function measureRow(name: string, row: Row): Promise<RowResult[]> {
       return measureProcess(name, row, 8192, 'GiB', (run) => run.resident / 2 ** 30);
     case 'instruction-sets':
       return measureInstructionSets(name, row);
+    case 'avx2':
+      return measureAvx2(name, row);
+    case 'edit':
+      return measureEdit(name, row);
   }
 }
 
@@ -217,7 +248,14 @@ async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
     MODEL_SHAPES[row.shape].context,
   );
   // Random weights repeat themselves as no text does: speculation has a benchmark of its own, speculation.ts.
-  const engine = await loadGemmaEngine({ modelPath: file, threads, contextLength, speculation: false });
+  const engine = await loadGemmaEngine({
+    modelPath: file,
+    threads,
+    contextLength,
+    speculation: false,
+    kvFormat: row.kv ?? 'f16',
+  });
+  await engine.accelerated;
   const head = randomIds(depth, row, 1000);
   const ours: number[] = [];
   const theirs: number[] = [];
@@ -233,7 +271,12 @@ async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
     return (row.kind === 'prefill' ? prompt : generate) / seconds;
   };
   const load = (flashAttention: boolean) =>
-    loadLlama(file, { contextSize: contextLength, threads, flashAttention });
+    loadLlama(file, {
+      contextSize: contextLength,
+      threads,
+      flashAttention,
+      ...(row.kv !== undefined && { kv: 'Q8_0' }),
+    });
   // The first round warms up, fills the depth and chooses llama.cpp's faster setting. At depth filling twice takes
   // minutes, and without flash attention it is slower there.
   await mine(0);
@@ -374,6 +417,74 @@ async function measureInstructionSets(name: string, row: Row): Promise<RowResult
   }
   await llama.dispose();
   return results;
+}
+
+/** Our AVX2 kernels beside llama.cpp's AVX2 build, whatever else the processor has. */
+async function measureAvx2(name: string, row: Row): Promise<RowResult[]> {
+  const file = modelFile(row);
+  const { prompt = 512 } = row;
+  const llama = startVariant('haswell', file, prompt + 64);
+  const engine = await loadGemmaEngine({
+    modelPath: file,
+    contextLength: prompt + 64,
+    createBackend: () => createCpuBackend({ isa: 'avx2', threads }),
+  });
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  for (let round = 0; round <= rounds; round++) {
+    const ids = randomIds(prompt, row, round);
+    const { prefillMs } = await lastEvent(engine, ids, 0, 0);
+    const otherMs = await llama.time(ids);
+    if (round === 0) continue;
+    ours.push((1000 * prompt) / prefillMs);
+    theirs.push((1000 * prompt) / otherMs);
+  }
+  await engine.dispose();
+  llama.end();
+  const ratio = ours.map((speed, i) => speed / theirs[i]!);
+  return [{ row: name, title: row.title, unit: 'tokens/s', ours, llama: theirs, ratio }];
+}
+
+function startVariant(variant: string, file: string, context: number) {
+  const script = path.join(import.meta.dirname, 'llama-variant.ts');
+  const child = spawn(process.execPath, [script, variant, file, String(context), String(threads)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async time(ids: readonly number[]): Promise<number> {
+      child.stdin.write(`${JSON.stringify(ids)}\n`);
+      const { value, done } = await answers.next();
+      if (done) throw new Error(`llama.cpp's ${variant} build ended.`);
+      return Number(value);
+    },
+    end: () => child.stdin.end(),
+  };
+}
+
+/** speculation.ts in a process of its own: here the other is our own plain decoding. */
+async function measureEdit(name: string, row: Row): Promise<RowResult[]> {
+  const script = path.join(import.meta.dirname, 'speculation.ts');
+  const options = ['--rounds', String(rounds), '--threads', String(threads), '--folder', values.folder];
+  modelFile(row);
+  const output = execFileSync(process.execPath, [script, row.shape, ...options, '--json'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const { plain, drafted } = JSON.parse(output) as { plain: number[]; drafted: number[] };
+  const ratio = drafted.map((speed, i) => speed / plain[i]!);
+  const note = 'beside our plain decoding, not llama.cpp';
+  return [
+    {
+      row: name,
+      title: `${row.title} (beside plain)`,
+      unit: 'tokens/s',
+      ours: drafted,
+      llama: plain,
+      ratio,
+      note,
+    },
+  ];
 }
 
 function randomIds(length: number, { shape }: Row, seed: number): number[] {

@@ -7,6 +7,8 @@ export interface LlamaOptions {
   /** Tokens of one batch. Default: 512. */
   readonly batchSize?: number;
   readonly flashAttention?: boolean;
+  /** What its KV cache holds; default F16. */
+  readonly kv?: 'F16' | 'Q8_0';
 }
 
 export interface LlamaModel {
@@ -39,6 +41,10 @@ export async function loadLlama(modelPath: string, options: LlamaOptions): Promi
     contextSize: options.contextSize,
     batchSize: options.batchSize ?? 512,
     flashAttention: options.flashAttention ?? true,
+    ...(options.kv !== undefined && {
+      experimentalKvCacheKeyType: options.kv,
+      experimentalKvCacheValueType: options.kv,
+    }),
     ...(options.threads !== undefined && { threads: { ideal: options.threads, min: options.threads } }),
   });
   const sequence = context.getSequence({ checkpoints: { max: 0, interval: false } });
