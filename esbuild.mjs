@@ -114,8 +114,18 @@ function copyGrammars() {
   copyFileSync(join(root, 'node_modules/web-tree-sitter', parser), join(target, parser));
 }
 
+/** Decoders of image files that no browser decodes for us. */
+function copyCodecs() {
+  const target = join(root, 'dist/codecs');
+  mkdirSync(target, { recursive: true });
+  const source = readFileSync(join(root, 'sidecar/images/codec-files.ts'), 'utf8');
+  for (const [, name, file] of source.matchAll(/(\w+): '(@[^']+\.wasm)'/g))
+    copyFileSync(join(root, 'node_modules', file), join(target, `${name}.wasm`));
+}
+
 copyIcons();
 copyGrammars();
+copyCodecs();
 const present = Object.entries(bundles).filter(([entry]) => existsSync(join(root, entry)));
 const built = await Promise.allSettled(
   present.map(async ([entry, options]) => {

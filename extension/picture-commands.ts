@@ -4,7 +4,8 @@
  */
 
 import * as vscode from 'vscode';
-import { type DiagramLanguage, MAX_PICTURE_FILE_BYTES } from '../webview/messages.ts';
+import { MAX_PICTURE_FILE_BYTES } from '../sidecar/protocol/image-header.ts';
+import type { DiagramLanguage } from '../webview/messages.ts';
 import type { Attachment } from '../webview/state.ts';
 import {
   type DiagramBlock,

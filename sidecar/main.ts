@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   logits: () => import('./cli/logits.ts'),
   perplexity: () => import('./cli/perplexity.ts'),
   bench: () => import('./cli/bench.ts'),
+  encode: () => import('./cli/encode.ts'),
   inspect: () => import('./cli/inspect.ts'),
   quantize: () => import('./cli/quantize.ts'),
   models: () => import('./cli/models.ts'),

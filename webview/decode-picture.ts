@@ -1,7 +1,7 @@
 /** From the bytes of a picture file to pixels, by the browser's own decoders. Nothing is loaded from anywhere. */
 
+import { checkImage, type ImageHeader, ImageProblem, MIME_TYPES } from '../sidecar/protocol/image-header.ts';
 import { drawDiagram } from './draw-diagram.ts';
-import { checkImage, type ImageHeader, ImageProblem, MIME_TYPES } from './image-header.ts';
 import { type DecodedPicture, type DiagramLanguage, MAX_SENT_PIXELS } from './messages.ts';
 
 const THUMBNAIL_SIDE = 192;

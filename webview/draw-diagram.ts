@@ -3,7 +3,7 @@
  * when the first diagram of its kind is drawn; both work offline and under the page's policy.
  */
 
-import { ImageProblem } from './image-header.ts';
+import { ImageProblem } from '../sidecar/protocol/image-header.ts';
 import type { DiagramLanguage } from './messages.ts';
 
 /** What such a bundle exports. */

@@ -8,7 +8,6 @@ import type { DropOffer, Mention } from '../sidecar/protocol/context-types.ts';
 import type { Region } from './picture.ts';
 import type { ChatEvent, ChatState, FixAction } from './state.ts';
 
-export const MAX_PICTURE_FILE_BYTES = 64 * 2 ** 20;
 /** What a message to the sidecar holds; larger pictures are shrunk first. */
 export const MAX_SENT_PIXELS = 16_000_000;
 

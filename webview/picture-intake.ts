@@ -1,8 +1,8 @@
 /** Pictures that come into the page: pasted, dropped, or sent by the host to be decoded. */
 
+import { ImageProblem, MAX_PICTURE_FILE_BYTES } from '../sidecar/protocol/image-header.ts';
 import { decodePicture, drawSource } from './decode-picture.ts';
-import { ImageProblem } from './image-header.ts';
-import { type DecodedPicture, type HostMessage, MAX_PICTURE_FILE_BYTES } from './messages.ts';
+import type { DecodedPicture, HostMessage } from './messages.ts';
 import { send } from './port.ts';
 
 /** A picture on its way, before the conversation has it. */

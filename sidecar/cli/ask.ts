@@ -6,6 +6,7 @@ import { type ChatAnswer, ChatSession, type ChatSink } from '../session/chat-ses
 import { ImageLibrary } from '../session/image-library.ts';
 import { ModelHost } from '../session/model-host.ts';
 import { type CliContext, type Command, UsageError } from './command.ts';
+import { type AttachedImage, attachImages } from './images.ts';
 import { flag, textList, textOption } from './options.ts';
 import { ProgressLine } from './progress-line.ts';
 import { reuseLine } from './reuse-line.ts';
@@ -13,21 +14,20 @@ import { reuseLine } from './reuse-line.ts';
 export const command: Command = {
   name: 'ask',
   summary: 'Answers a question about a repository (default: the current folder), streaming',
-  usage: '[--repo DIR | --no-repo] [--pin PATH]... [--drop PATH]... QUESTION',
+  usage:
+    '[--repo DIR | --no-repo] [--pin PATH]... [--drop PATH]... [--image FILE]... [--read-details] QUESTION',
   options: {
     repo: { type: 'string' },
     'no-repo': { type: 'boolean' },
     pin: { type: 'string', multiple: true },
     drop: { type: 'string', multiple: true },
     image: { type: 'string', multiple: true },
+    'read-details': { type: 'boolean' },
   },
   async run(context) {
     const question = context.positionals.join(' ').trim();
     if (question === '') throw new UsageError('ask needs a question');
-    if (textList(context.values, 'image').length > 0) {
-      throw new Error('--image is not available; this version reads text only.');
-    }
-    const answer = await ask(context, question);
+    const { answer, images } = await ask(context, question);
     for (const note of answer.notes) context.log(note);
     if (answer.stopReason === 'length')
       context.log(`The answer was cut after ${answer.generatedTokens} tokens.`);
@@ -49,11 +49,21 @@ export const command: Command = {
       prefill_ms: answer.prefillMs,
       decode_ms: answer.decodeMs,
       files: answer.files,
+      ...(images.length > 0 && {
+        images: images.map(({ file, encoded: { id, width, height, tokens, cached, ms } }) => {
+          return { file, id, width, height, tokens, cached, ms };
+        }),
+      }),
     });
   },
 };
 
-async function ask(context: CliContext, question: string): Promise<ChatAnswer> {
+interface Asked {
+  readonly answer: ChatAnswer;
+  readonly images: readonly AttachedImage[];
+}
+
+async function ask(context: CliContext, question: string): Promise<Asked> {
   const folder = path.resolve(textOption(context.values, 'repo') ?? '.');
   const withRepository = !flag(context.values, 'no-repo');
   const { cacheFolder } = context.common;
@@ -64,15 +74,19 @@ async function ask(context: CliContext, question: string): Promise<ChatAnswer> {
   await host.select(context.modelPath(), {});
   const engine = await host.engine();
   try {
-    return await new ChatSession(host, new ImageLibrary(host)).ask(
+    const library = new ImageLibrary(host);
+    const files = textList(context.values, 'image');
+    const images = await attachImages(files, library, flag(context.values, 'read-details'), context, line);
+    const answer = await new ChatSession(host, library).ask(
       {
-        turns: [{ role: 'user', text: question }],
+        turns: [{ role: 'user', text: question, images }],
         repository,
         choice: { pinned: textList(context.values, 'pin'), dropped: textList(context.values, 'drop') },
       },
       sink(context, line),
       context.signal,
     );
+    return { answer, images };
   } finally {
     line.clear();
     await engine.dispose();

@@ -1,8 +1,11 @@
 /** `bench`: prefill and decode speed at a depth, as medians over repetitions with their spread. */
+import path from 'node:path';
 import type { OperationTime } from '../engine/backend/backend.ts';
 import type { GemmaEngine } from '../engine/gemma-engine.ts';
+import type { EncodeProgress } from '../engine/image-encoder.ts';
+import { decodeImageFile } from '../images/decode-image.ts';
 import { type Command, UsageError } from './command.ts';
-import { integerOption, textList } from './options.ts';
+import { integerOption, textOption } from './options.ts';
 import { ProgressLine } from './progress-line.ts';
 
 const MIB = 2 ** 20;
@@ -10,12 +13,12 @@ const MIB = 2 ** 20;
 export const command: Command = {
   name: 'bench',
   summary: 'Prefill and decode speed at a depth',
-  usage: '[-p 512] [-n 64] [-d 0] [--repetitions R] [--profile]',
+  usage: '[-p 512] [-n 64] [-d 0] [--image FILE] [--repetitions R] [--profile]',
   options: {
     prompt: { type: 'string', short: 'p' },
     generate: { type: 'string', short: 'n' },
     depth: { type: 'string', short: 'd' },
-    image: { type: 'string', multiple: true },
+    image: { type: 'string' },
     repetitions: { type: 'string' },
     profile: { type: 'boolean' },
   },
@@ -23,9 +26,6 @@ export const command: Command = {
     const { values } = context;
     if (context.positionals.length > 0) {
       throw new UsageError(`Unexpected argument "${context.positionals[0]}"`);
-    }
-    if (textList(values, 'image').length > 0) {
-      throw new Error('--image is not available; this version reads text only.');
     }
     const prompt = integerOption(values, 'prompt', { least: 1 }) ?? 512;
     const generate = integerOption(values, 'generate', { least: 1 }) ?? 64;
@@ -56,6 +56,11 @@ export const command: Command = {
         prefill.push(speeds.prefill);
         decode.push(speeds.decode);
       }
+      const imageFile = textOption(values, 'image');
+      const image =
+        imageFile === undefined
+          ? null
+          : await measureImage(engine, imageFile, repetitions, line, context.signal);
       line.clear();
       const profile = values['profile'] === true ? engine.profile() : null;
       const { kvUsed, kvReserved, weights } = engine.memory();
@@ -64,7 +69,10 @@ export const command: Command = {
         prefill_tps_spread: spread(prefill),
         decode_tps: median(decode),
         decode_tps_spread: spread(decode),
-        image_ms: null,
+        image_ms: image && median(image.encode),
+        image_ms_spread: image && spread(image.encode),
+        image_decode_ms: image?.decode ?? null,
+        image_load_ms: image?.load ?? null,
         load_ms: loadMs,
         rss_mb: process.memoryUsage.rss() / MIB,
         kv_mb: kvUsed / MIB,
@@ -86,6 +94,11 @@ export const command: Command = {
           `load ${(loadMs / 1000).toFixed(2)} s, resident ${report.rss_mb.toFixed(0)} MiB, KV ${report.kv_mb.toFixed(0)} MiB\n` +
           (profile === null ? '' : profileTable(profile)),
       );
+      if (image) {
+        context.print(
+          `image: ${shown(image.encode)} ms in the tower, ${image.decode.toFixed(0)} ms to decode, ${image.load.toFixed(0)} ms to load the tower\n`,
+        );
+      }
       context.result(report);
     } finally {
       line.clear();
@@ -117,6 +130,40 @@ async function measure(
   // The first token comes with the prompt; those after it are the decode steps.
   const said = await lastEvent(engine, [...head, ...fresh(1, 1)], generate + 1, depth, signal);
   return { prefill, decode: (1000 * generate) / said.decodeMs };
+}
+
+interface ImageTimes {
+  /** Milliseconds of each round, resizing included. */
+  readonly encode: readonly number[];
+  readonly decode: number;
+  readonly load: number;
+}
+
+async function measureImage(
+  engine: GemmaEngine,
+  file: string,
+  repetitions: number,
+  line: ProgressLine,
+  signal: AbortSignal,
+): Promise<ImageTimes> {
+  const started = performance.now();
+  const image = await decodeImageFile(path.resolve(file), signal);
+  const decode = performance.now() - started;
+  const encode: number[] = [];
+  let load = 0;
+  // The first round loads the tower.
+  for (let round = 0; round <= repetitions; round++) {
+    let encoding = performance.now();
+    const onProgress = ({ phase, layer, layers }: EncodeProgress) => {
+      line.show(`Image, round ${round} of ${repetitions}: layer ${layer} of ${layers}`);
+      if (phase !== 'encoding' || layer > 0 || round > 0) return;
+      load = performance.now() - encoding;
+      encoding = performance.now();
+    };
+    await engine.encodeImage(image, { onProgress, signal });
+    if (round > 0) encode.push(performance.now() - encoding);
+  }
+  return { encode, decode, load };
 }
 
 async function lastEvent(

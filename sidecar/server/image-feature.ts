@@ -6,7 +6,7 @@ import {
   ImageProgressNotification,
   type ImageProgress as WireProgress,
 } from '../protocol/methods.ts';
-import type { ImageLibrary, ImageProgress } from '../session/image-library.ts';
+import type { ImageLibrary } from '../session/image-library.ts';
 import { cancelled, toResponseError } from './errors.ts';
 import type { Feature } from './feature.ts';
 import { encodeImageFromWire } from './image-wire.ts';
@@ -36,8 +36,11 @@ export class ImageFeature implements Feature {
     const abort = new AbortController();
     const cancellation = token.onCancellationRequested(() => abort.abort());
     try {
-      const { requestId, image, details } = encodeImageFromWire(params);
-      const encoded = await this.images.encode(image, details, this.reporter(requestId), abort.signal);
+      const { requestId, details, decode } = encodeImageFromWire(params);
+      const report = this.reporter(requestId);
+      report({ phase: 'decoding', layer: 0, layers: 0, image: 1, images: 1 });
+      const image = await decode(abort.signal);
+      const encoded = await this.images.encode(image, details, report, abort.signal);
       return { requestId, ...encoded };
     } catch (error) {
       if (abort.signal.aborted) throw cancelled();
@@ -47,17 +50,19 @@ export class ImageFeature implements Feature {
     }
   }
 
-  private reporter(requestId: string): (progress: ImageProgress) => void {
+  private reporter(requestId: string): (progress: Omit<WireProgress, 'requestId'>) => void {
     let phase = '';
     let time = 0;
     return (progress) => {
       const now = performance.now();
-      const isLast = progress.layer === progress.layers;
+      const isLast = progress.layer > 0 && progress.layer === progress.layers;
       if (progress.phase === phase && !isLast && now - time < PROGRESS_INTERVAL_MS) return;
       ({ phase } = progress);
       time = now;
-      const message: WireProgress = { requestId, ...progress };
-      void this.context.connection.sendNotification(ImageProgressNotification.method, message);
+      void this.context.connection.sendNotification(ImageProgressNotification.method, {
+        requestId,
+        ...progress,
+      } satisfies WireProgress);
     };
   }
 }

@@ -82,13 +82,24 @@ test('2: protocol imports nothing of ours; extension and webview reach the sidec
 
 /** Folders each sidecar layer may reach besides itself: arrows only downwards. */
 const SIDECAR_LAYERS: Readonly<Record<string, readonly string[]>> = {
-  'sidecar/cli/': ['server', 'session', 'context', 'chat', 'prompt', 'models', 'engine', 'protocol'],
-  'sidecar/server/': ['session', 'context', 'chat', 'prompt', 'models', 'engine', 'protocol'],
+  'sidecar/cli/': [
+    'server',
+    'session',
+    'context',
+    'chat',
+    'prompt',
+    'models',
+    'images',
+    'engine',
+    'protocol',
+  ],
+  'sidecar/server/': ['session', 'context', 'chat', 'prompt', 'models', 'images', 'engine', 'protocol'],
   'sidecar/session/': ['context', 'chat', 'prompt', 'engine'],
   'sidecar/context/': ['prompt', 'engine'],
   'sidecar/chat/': ['prompt', 'engine'],
   'sidecar/prompt/': ['engine'],
   'sidecar/models/': ['engine'],
+  'sidecar/images/': ['engine', 'protocol'],
   'sidecar/engine/': [],
 };
 

@@ -1,6 +1,6 @@
 /** Pictures through the whole sidecar: a text model as narrow as the fixtures' image tower leads to, and that tower beside it. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { CancellationTokenSource } from 'vscode-jsonrpc';
@@ -103,6 +103,7 @@ test('a picture is encoded with its progress, and questions about it read it onc
   assert.deepEqual(
     seeing.progress.map(({ phase, layer, layers, image, images }) => [phase, layer, layers, image, images]),
     [
+      ['decoding', 0, 0, 1, 1],
       ['waiting', 0, 2, 1, 1],
       ['loading', 0, 2, 1, 1],
       ['encoding', 0, 2, 1, 1],
@@ -205,6 +206,25 @@ test('what does not fit is refused beforehand with numbers and what could be lef
   );
   const { overLong } = await seeing.preview([user('What?', ...images)]);
   assert.ok(overLong && overLong.needed > overLong.available);
+  assert.equal(await seeing.client.stop(), 0);
+});
+
+test('a file on disk, or its bytes, is decoded to the same picture', async () => {
+  const file = path.join(import.meta.dirname, '../fixtures/images/rotated.jpg');
+  const seeing = await Seeing.start();
+  const named = await seeing.encode({ image: { kind: 'file', path: file } });
+  assert.deepEqual([named.width, named.height], [16, 24]);
+  const bytes = new Uint8Array(readFileSync(file));
+  const sent = await seeing.encode({ image: { kind: 'bytes', bytes } });
+  assert.deepEqual([sent.id, sent.cached], [named.id, true]);
+  await assert.rejects(seeing.encode({ image: { kind: 'bytes', bytes: bytes.subarray(0, 500) } }), {
+    code: ErrorCode.Image,
+    message: /cannot be decoded/,
+  });
+  await assert.rejects(seeing.encode({ image: { kind: 'file', path: `${file}.none` } }), {
+    code: ErrorCode.Image,
+    message: /does not exist/,
+  });
   assert.equal(await seeing.client.stop(), 0);
 });
 

@@ -3,7 +3,7 @@
  * file that would take gigabytes. Bounds are checked; nothing here trusts a length in the file.
  */
 
-import { MAX_PICTURE_FILE_BYTES } from './messages.ts';
+export const MAX_PICTURE_FILE_BYTES = 64 * 2 ** 20;
 
 export type ImageType = 'png' | 'jpeg' | 'webp' | 'gif' | 'bmp' | 'svg';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { checkImage, ImageProblem, readImageHeader } from '../../webview/image-header.ts';
-import { ENTITY_BOMB, png, twoColours } from './picture-files.ts';
+import { checkImage, ImageProblem, readImageHeader } from '../../sidecar/protocol/image-header.ts';
+import { ENTITY_BOMB, png, twoColours } from '../webview/picture-files.ts';
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const text = (value: string) => new TextEncoder().encode(value);
