@@ -1,14 +1,17 @@
 /** Reads the workspace's files, few at a time, and keeps text and token counts while a file stays the same. */
-import { constants, promises as fs } from 'node:fs';
 import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
-import { type LeftOutReason, leftOutByName, textOrReason } from './belongs.ts';
+import { type LeftOutReason, leftOutByName } from './belongs.ts';
 import { type Choice, decisionOn } from './choice.ts';
+import { DIRECT_DISK, type Disk, type Looked, type ReadItem, type ReadResult, ThreadDisk } from './disk.ts';
 import { type Passage, passageOf } from './relevance.ts';
 import type { RepositoryFile } from './repository.ts';
 
 /** Enough to keep a disk busy without holding many files in memory. */
 const READS_AT_ONCE = 8;
+/** Starting a thread pays from about here; it is handed so many files at a time. */
+const FILES_WITHOUT_THREAD = 2000;
+const BATCH_ON_THREAD = 500;
 /** Characters of text held in memory at most; files beyond it are left out for lack of room. */
 const MAX_TOTAL_TEXT = 128e6;
 const CHARACTERS_PER_TOKEN = 3.5;
@@ -61,7 +64,10 @@ type Known = { readonly version: string; readonly content: SourceFile | LeftOutR
 export class FileReader {
   private known = new Map<string, Known>();
 
-  /** Never fails for the sake of one file: what cannot be read is listed as left out. Sources are in the order of `files`. */
+  /**
+   * Never fails for the sake of one file: what cannot be read is listed as left out. Sources are in the order of `files`; where
+   * their text is more than is held, the last ones are left out.
+   */
   async read(
     files: readonly RepositoryFile[],
     unsaved: ReadonlyMap<string, string>,
@@ -69,66 +75,95 @@ export class FileReader {
     onProgress: (done: number, total: number) => void,
     signal?: AbortSignal,
   ): Promise<{ readonly sources: SourceFile[]; readonly leftOut: LeftOut[] }> {
-    const read: (SourceFile | null)[] = new Array(files.length).fill(null);
+    const sources: SourceFile[] = [];
     const leftOut: LeftOut[] = [];
     const seen = new Map<string, Known>();
-    let next = 0;
-    let done = 0;
     let held = 0;
-    const worker = async () => {
-      while (next < files.length) {
+    const thread = files.length > FILES_WITHOUT_THREAD ? new ThreadDisk() : null;
+    const size = thread ? BATCH_ON_THREAD : READS_AT_ONCE;
+    try {
+      for (let first = 0; first < files.length; first += size) {
         signal?.throwIfAborted();
-        const index = next++;
-        const file = files[index]!;
-        const decision = decisionOn(choice, file.path);
-        const entry: Known =
-          decision === 'dropped'
-            ? { version: '', content: 'dropped' }
-            : await this.readOne(file, unsaved.get(file.path), decision === 'pinned');
-        if (entry.content instanceof SourceFile) {
-          held += entry.content.text.length;
-          if (held > MAX_TOTAL_TEXT) leftOut.push({ path: file.path, reason: 'budget' });
-          else read[index] = entry.content;
+        const batch = files.slice(first, first + size);
+        const known = await this.readBatch(batch, unsaved, choice, thread ?? DIRECT_DISK);
+        for (const [i, { path, absolute }] of batch.entries()) {
+          const entry = known[i]!;
+          if (typeof entry.content === 'string') leftOut.push({ path, reason: entry.content });
+          else {
+            held += entry.content.text.length;
+            if (held > MAX_TOTAL_TEXT) leftOut.push({ path, reason: 'budget' });
+            else sources.push(entry.content);
+          }
+          if (held <= MAX_TOTAL_TEXT) seen.set(absolute, entry);
+          onProgress(first + i + 1, files.length);
         }
-        if (held <= MAX_TOTAL_TEXT) seen.set(file.absolute, entry);
-        if (typeof entry.content === 'string') leftOut.push({ path: file.path, reason: entry.content });
-        onProgress(++done, files.length);
       }
-    };
-    await Promise.all(Array.from({ length: READS_AT_ONCE }, worker));
+    } finally {
+      await thread?.close();
+    }
     this.known = seen;
-    leftOut.sort((a, b) => (a.path < b.path ? -1 : 1));
-    return { sources: read.filter((file) => file !== null), leftOut };
+    return { sources, leftOut };
   }
 
-  private async readOne(file: RepositoryFile, unsaved: string | undefined, pinned: boolean): Promise<Known> {
-    const before = this.known.get(file.absolute);
-    try {
-      const stat = await fs.lstat(file.absolute);
-      // Git lists a submodule, and a repository within this one, as one entry.
-      if (stat.isDirectory()) return { version: '', content: 'repository' };
-      if (!stat.isFile()) return { version: '', content: 'link' };
-      const named = leftOutByName(file.path, stat.size);
-      if (named !== null && !(pinned && mayBePinned(named, stat.size)))
-        return { version: '', content: named };
-      if (unsaved !== undefined) {
-        const text = unsaved.replace(/\r\n?/g, '\n');
-        if (before?.content instanceof SourceFile && before.content.text === text) return before;
-        const version = `unsaved ${process.hrtime.bigint()}`;
-        return { version, content: new SourceFile(file.path, text, version) };
-      }
-      const version = `${stat.mtimeMs} ${stat.size}${pinned ? ' pinned' : ''}`;
-      if (before?.version === version) return before;
-      const read = textOrReason(await readRegularFile(file.absolute), pinned);
-      // A file written again with the same text is the same file: its ids and symbols still hold.
-      if ('text' in read && before?.content instanceof SourceFile && before.content.text === read.text) {
-        return { version, content: before.content };
-      }
-      const content = 'text' in read ? new SourceFile(file.path, read.text, version) : read.reason;
-      return { version, content };
-    } catch {
+  private async readBatch(
+    files: readonly RepositoryFile[],
+    unsaved: ReadonlyMap<string, string>,
+    choice: Choice,
+    disk: Disk,
+  ): Promise<Known[]> {
+    const looked = await disk.look(files.map(({ absolute }) => absolute));
+    const toRead: { readonly index: number; readonly item: ReadItem; readonly version: string }[] = [];
+    const known = files.map((file, index): Known => {
+      const decision = decisionOn(choice, file.path);
+      if (decision === 'dropped') return { version: '', content: 'dropped' };
+      const pinned = decision === 'pinned';
+      const decided = this.decide(file, looked[index]!, unsaved.get(file.path), pinned);
+      if (typeof decided === 'object') return decided;
+      toRead.push({ index, item: { path: file.absolute, pinned }, version: decided });
       return { version: '', content: 'unreadable' };
+    });
+    if (toRead.length === 0) return known;
+    const results = await disk.read(toRead.map(({ item }) => item));
+    for (const [i, { index, version }] of toRead.entries()) {
+      known[index] = this.withText(files[index]!, results[i]!, version);
     }
+    return known;
+  }
+
+  /** What is known without reading the file; otherwise its version. */
+  private decide(
+    { path, absolute }: RepositoryFile,
+    looked: Looked | null,
+    unsaved: string | undefined,
+    pinned: boolean,
+  ): Known | string {
+    const before = this.known.get(absolute);
+    if (looked === null) return { version: '', content: 'unreadable' };
+    // Git lists a submodule, and a repository within this one, as one entry.
+    if (looked.kind === 'folder') return { version: '', content: 'repository' };
+    if (looked.kind !== 'file') return { version: '', content: 'link' };
+    const named = leftOutByName(path, looked.bytes);
+    if (named !== null && !(pinned && mayBePinned(named, looked.bytes)))
+      return { version: '', content: named };
+    if (unsaved !== undefined) {
+      const text = unsaved.replace(/\r\n?/g, '\n');
+      if (before?.content instanceof SourceFile && before.content.text === text) return before;
+      const version = `unsaved ${process.hrtime.bigint()}`;
+      return { version, content: new SourceFile(path, text, version) };
+    }
+    const version = `${looked.mtimeMs} ${looked.bytes}${pinned ? ' pinned' : ''}`;
+    return before?.version === version ? before : version;
+  }
+
+  private withText({ path, absolute }: RepositoryFile, result: ReadResult, version: string): Known {
+    if ('reason' in result) {
+      // It may be readable again without having changed.
+      return { version: result.reason === 'unreadable' ? '' : version, content: result.reason };
+    }
+    // A file written again with the same text is the same file: its ids and symbols still hold.
+    const before = this.known.get(absolute)?.content;
+    const same = before instanceof SourceFile && before.text === result.text;
+    return { version, content: same ? before : new SourceFile(path, result.text, version) };
   }
 }
 
@@ -137,15 +172,4 @@ function mayBePinned(reason: LeftOutReason, bytes: number): boolean {
   return (
     (reason === 'generated' || reason === 'lock-file' || reason === 'large') && bytes <= MAX_PINNED_BYTES
   );
-}
-
-/** Refuses a link put in the file's place since it was looked at, and does not wait for a pipe's writer. */
-async function readRegularFile(path: string): Promise<Buffer> {
-  const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-  const handle = await fs.open(path, flags);
-  try {
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
 }

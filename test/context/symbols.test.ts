@@ -115,6 +115,14 @@ test('facts of a question about a real folder', async () => {
     ].join('\n'),
   );
   assert.equal(await facts('What does add do?'), await facts('`add`'), 'a plain word that is a symbol');
+  const kinds = async (question: string) =>
+    (await facts(question)).split('\n').flatMap((line) => /^`[^`]+` (\w+)/.exec(line)?.[1] ?? []);
+  assert.deepEqual(await kinds('What does `add` take?'), ['defined', 'says']);
+  assert.deepEqual(await kinds('What does `src/a.ts` hold?'), ['holds', 'holds']);
+  assert.deepEqual(await kinds('Who imports `add`?'), ['imported']);
+  assert.deepEqual(await kinds('Where is `src/a.ts` imported?'), ['imported']);
+  assert.deepEqual(await kinds('Where is `add` used?'), ['defined', 'says', 'imported']);
+  assert.deepEqual(await kinds('Where is `node:fs`?'), ['imported'], 'what there is, where that is all');
   assert.equal(
     await facts('What about numbers and `parameter`?'),
     '',

@@ -75,12 +75,31 @@ export class SymbolIndex {
       }
       if (!code && !found.some(({ kind }) => kind === 'defined')) continue;
       // A name that occurs but is nobody's definition (a parameter, a key of a configuration) is not called nowhere.
-      if (found.length > 0) facts.push(...found);
+      if (found.length > 0) facts.push(...askedFor(question, found));
       else if (!named && !files.some((file) => file.text.includes(part)))
         facts.push({ key, kind: 'nowhere' });
     }
     return facts;
   }
+}
+
+/** Words of a question about who uses something. */
+const ABOUT_USE =
+  /\b(?:uses?|used|using|usage|calls?|called|callers?|depends?|dependents?|referenced?|references|who|which|everywhere|rename)\b/i;
+const ABOUT_IMPORTS = /\bimport(?:s|ed|ing|ers?)?\b/i;
+/** Words of a question that asks for more than who imports something. */
+const ABOUT_MORE = /\b(?:defin\w*|holds?|do|does|takes?|returns?)\b|\bwhere is (?!.*\bimported\b)/i;
+
+/**
+ * The facts that a question is about: each further place beside it is one more to mistake for the answer. Imports where it
+ * asks for them, definitions where it does not, both where it asks about use.
+ */
+function askedFor(question: string, facts: readonly IndexFact[]): readonly IndexFact[] {
+  const imported = facts.filter(({ kind }) => kind === 'imported');
+  const others = facts.filter(({ kind }) => kind !== 'imported');
+  if (imported.length === 0 || others.length === 0) return facts;
+  if (ABOUT_IMPORTS.test(question)) return ABOUT_MORE.test(question) ? facts : imported;
+  return ABOUT_USE.test(question) ? facts : others;
 }
 
 /** The file of that path, or the only one whose path ends so. */
