@@ -219,7 +219,11 @@ function withJournal(
   { tokenizer, ceiling }: PackRequest,
 ): Packed | null {
   const { head } = previous;
-  const journal = journalOf(tokenizer, { ...head, outlines }, ordered, previous.journal, previous.whole);
+  // Where not all files are in the head, the others matter only if one of them may be what became of one that is gone.
+  const shown = ordered.filter(({ path }) => head.base.has(path) || outlines.has(path));
+  const isAll = previous.whole || shown.length < head.base.size + outlines.size;
+  const current = isAll ? ordered : shown;
+  const journal = journalOf(tokenizer, { ...head, outlines }, current, previous.journal, previous.whole);
   const journalTokens = journal.reduce((sum, { tokens }) => sum + tokens, 0);
   let same = 0;
   while (same < journal.length && journal[same] === previous.journal[same]) same++;

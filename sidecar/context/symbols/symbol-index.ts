@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { IndexFact } from '../../prompt/index-block.ts';
 import type { SourceFile } from '../files.ts';
+import { inSlices } from '../slices.ts';
 import type { FileSymbols } from './extract.ts';
 import { languageOf } from './languages.ts';
 import { importsFile } from './module-path.ts';
@@ -52,7 +53,13 @@ export class SymbolIndex {
       }
       // What a definition or an import of `a.b.c` has for certain is its last part.
       const part = named ? fileStem(named.path) : lastPart(key);
-      const holding = files.filter((file) => file.text.includes(part) && languageOf(file.path) !== undefined);
+      let occurs = false;
+      const holding: SourceFile[] = [];
+      await inSlices(files, (file) => {
+        if (!file.text.includes(part)) return;
+        occurs = true;
+        if (languageOf(file.path) !== undefined) holding.push(file);
+      });
       if (!code) {
         plainText += holding.reduce((sum, file) => sum + file.text.length, 0);
         if (plainText > PLAIN_WORD_TEXT) continue;
@@ -76,8 +83,7 @@ export class SymbolIndex {
       if (!code && !found.some(({ kind }) => kind === 'defined')) continue;
       // A name that occurs but is nobody's definition (a parameter, a key of a configuration) is not called nowhere.
       if (found.length > 0) facts.push(...askedFor(question, found));
-      else if (!named && !files.some((file) => file.text.includes(part)))
-        facts.push({ key, kind: 'nowhere' });
+      else if (!named && !occurs) facts.push({ key, kind: 'nowhere' });
     }
     return facts;
   }
