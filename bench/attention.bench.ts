@@ -64,7 +64,7 @@ async function answer(question: Question): Promise<string> {
   const pageTable = Int32Array.from({ length: pages }, (_, i) => i);
   const kv = { arena, pageTable };
   await fill();
-  const cold = question.behind && backend.createKvArena(arena.shape, pages, question.behind);
+  const cold = question.behind && backend.createKvArena(arena.shape, pages, { format: question.behind });
   for (let page = 0; page < pages; page++) cold?.compressPage(arena, page, page);
   const view = cold ? { ...kv, cold: { arena: cold, pageTable, hotPages: 8 } } : kv;
   const [q, out] = [random(tokens, heads * headDim), backend.createActivation(tokens, heads * headDim)];

@@ -16,7 +16,8 @@ export interface Settings {
     readonly maxGigabytes?: number;
     readonly maxDays?: number;
   };
-  readonly kvFormat?: 'f16' | 'int8' | 'int4';
+  readonly kvFormat?: 'auto' | 'f16' | 'int8' | 'int4';
+  readonly sparsePositions?: number;
   readonly readAhead: boolean;
 }
 
@@ -31,7 +32,10 @@ export function readSettings(): Settings {
   const threads = userValue<number>('threads');
   const maxGigabytes = userValue<number>('cache.maxGigabytes');
   const maxDays = userValue<number>('cache.maxDays');
-  const kvFormat = (['f16', 'int8', 'int4'] as const).find((f) => f === userValue<string>('kvCacheType'));
+  const sparsePositions = userValue<number>('sparseReading');
+  const kvFormat = (['auto', 'f16', 'int8', 'int4'] as const).find(
+    (f) => f === userValue<string>('kvCacheType'),
+  );
   return {
     readAhead: userValue<boolean>('readAhead') ?? true,
     cache: {
@@ -44,6 +48,7 @@ export function readSettings(): Settings {
     ...(isPositiveInteger(contextLength) ? { contextLength } : {}),
     ...(isPositiveInteger(threads) ? { threads } : {}),
     ...(kvFormat ? { kvFormat } : {}),
+    ...(isPositiveInteger(sparsePositions) ? { sparsePositions } : {}),
   };
 }
 
@@ -73,9 +78,15 @@ export function affectsModel(change: vscode.ConfigurationChangeEvent): boolean {
 
 /** Settings that a running sidecar cannot take over. */
 export function needsRestart(change: vscode.ConfigurationChangeEvent): boolean {
-  return ['imageTowerPath', 'contextLength', 'threads', 'kvCacheType', 'cache', 'readAhead'].some((name) =>
-    change.affectsConfiguration(`${SECTION}.${name}`),
-  );
+  return [
+    'imageTowerPath',
+    'contextLength',
+    'threads',
+    'kvCacheType',
+    'sparseReading',
+    'cache',
+    'readAhead',
+  ].some((name) => change.affectsConfiguration(`${SECTION}.${name}`));
 }
 
 function userValue<T>(name: string): T | undefined {

@@ -63,7 +63,8 @@ const COMMON_USAGE = `Common options:
   --threads N               default: one for each physical core
   --backend auto|cpu|gpu
   --ctx N                   context length in tokens
-  --kv f16|int8|int4        what the KV cache holds
+  --kv auto|f16|int8|int4   what the KV cache holds (default: the first of the three with which the context fits)
+  --sparse N                read only the most promising N positions far behind: faster on long contexts, not exact
   --speculation on|off      verify drafts of several tokens at once (default: on; the text is the same)
   --draft-model FILE        a smaller Gemma 3 that drafts where nothing is repeated
   --shadow on|off           a copy of a wide output matrix that finds likely tokens sooner (default: on where memory
@@ -138,6 +139,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
         kvFormat: common.kv,
+        ...(common.sparse !== undefined && { sparsePositions: common.sparse }),
         speculation: common.speculation,
         outputShadow: common.outputShadow,
         ...(common.draftModel !== null && { draftModelPath: common.draftModel }),
@@ -174,7 +176,8 @@ function commonOptions(values: OptionValues): CommonOptions {
     threads: integerOption(values, 'threads', { least: 1, most: 1024 }),
     backend: choiceOption(values, 'backend', ['auto', 'cpu', 'gpu']) ?? 'auto',
     contextLength: integerOption(values, 'ctx', { least: 1, most: 1 << 24 }),
-    kv: choiceOption(values, 'kv', ['f16', 'int8', 'int4']) ?? 'f16',
+    kv: choiceOption(values, 'kv', ['auto', 'f16', 'int8', 'int4']) ?? 'auto',
+    sparse: integerOption(values, 'sparse', { least: 64, most: 1 << 24 }),
     speculation: choiceOption(values, 'speculation', ['on', 'off']) !== 'off',
     draftModel: textOption(values, 'draft-model') ?? null,
     outputShadow: choiceOption(values, 'shadow', ['on', 'off']) !== 'off',

@@ -23,7 +23,9 @@ export interface CommonOptions {
   readonly threads: number | undefined;
   readonly backend: 'auto' | 'cpu' | 'gpu';
   readonly contextLength: number | undefined;
-  readonly kv: 'f16' | 'int8' | 'int4';
+  readonly kv: 'auto' | 'f16' | 'int8' | 'int4';
+  /** Positions that a token reads far behind; undefined: all. */
+  readonly sparse: number | undefined;
   readonly speculation: boolean;
   /** Null: drafts come from repetitions only. */
   readonly draftModel: string | null;

@@ -65,6 +65,9 @@ interface MemoryRow {
   readonly kv_bytes: number;
   readonly scratch_bytes: number;
   readonly total_bytes: number;
+  /** The KV cache with what lies behind rounded. */
+  readonly kv_int8_bytes: number;
+  readonly kv_int4_bytes: number;
 }
 
 function memoryTable(gguf: GgufFile, config: Gemma3Config): MemoryRow[] {
@@ -82,6 +85,8 @@ function memoryTable(gguf: GgufFile, config: Gemma3Config): MemoryRow[] {
       kv_bytes: kv.total,
       scratch_bytes: scratch,
       total_bytes: weights + kv.total + scratch,
+      kv_int8_bytes: kvMemory(kvLayout(config, 'int8'), context).total,
+      kv_int4_bytes: kvMemory(kvLayout(config, 'int4'), context).total,
     };
   });
 }
@@ -122,9 +127,9 @@ function tensorTable(gguf: GgufFile): string {
 function memoryText(rows: readonly MemoryRow[]): string {
   const lines = rows.map(
     (row) =>
-      `  ${String(row.context).padStart(7)} ${[row.weights_bytes, row.kv_global_bytes, row.kv_local_bytes, row.scratch_bytes, row.total_bytes].map((bytes) => mib(bytes).padStart(10)).join(' ')}`,
+      `  ${String(row.context).padStart(7)} ${[row.weights_bytes, row.kv_global_bytes, row.kv_local_bytes, row.scratch_bytes, row.total_bytes, row.kv_int8_bytes, row.kv_int4_bytes].map((bytes) => mib(bytes).padStart(10)).join(' ')}`,
   );
-  return `Memory in MiB (KV cache F16)\n  context    weights  KV global   KV local    scratch      total\n${lines.join('\n')}\n`;
+  return `Memory in MiB (KV cache F16; the last two columns: all of it with --kv int8 and int4)\n  context    weights  KV global   KV local    scratch      total    KV int8    KV int4\n${lines.join('\n')}\n`;
 }
 
 function mib(bytes: number): string {

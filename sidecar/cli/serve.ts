@@ -32,7 +32,8 @@ export const command: Command = {
         ...(common.mmproj !== null && { mmprojPath: common.mmproj }),
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
-        ...(common.kv !== 'f16' && { kvFormat: common.kv }),
+        kvFormat: common.kv,
+        ...(common.sparse !== undefined && { sparsePositions: common.sparse }),
       },
     });
   },

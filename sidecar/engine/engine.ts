@@ -25,9 +25,15 @@ export interface EngineOptions {
   readonly precision?: 'int8' | 'f32';
   /**
    * How keys and values of global layers are kept that lie more than {@link HOT_PAGES} pages behind: exact, or rounded to
-   * take half (int8) or 0.28 (int4) of the memory. Default: f16.
+   * take half (int8) or 0.28 (int4) of the memory; 'auto' takes the first of the three with which the context fits.
+   * Default: f16.
    */
-  readonly kvFormat?: KvFormat;
+  readonly kvFormat?: KvFormat | 'auto';
+  /**
+   * Positions of those further behind that a token reads in each global layer, besides the first page: the pages that promise
+   * most for it. Faster on long contexts, not exact; the end of an answer says what may have been missed. Absent: all.
+   */
+  readonly sparsePositions?: number;
   /** Verify drafts of several tokens in one pass where that is faster. The text is the same. Default: true. */
   readonly speculation?: boolean;
   /** A smaller Gemma 3 with the same vocabulary that drafts where nothing is repeated. */
@@ -121,6 +127,8 @@ export type GenerateEvent =
       /** Tokens drafted by speculation, and how many of them the model said too. */
       readonly draftedTokens: number;
       readonly acceptedTokens: number;
+      /** At most this share of any softmax was on pages that were not read; 0 without {@link EngineOptions.sparsePositions}. */
+      readonly missedAtMost: number;
     };
 
 export interface Engine {

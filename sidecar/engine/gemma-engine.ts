@@ -341,7 +341,16 @@ function mayBeRecent(prompt: Uint32Array, generated: readonly number[], draft: U
 }
 
 function endEvent(
-  { cachedTokens, reuse, keptTokens, prefillMs, decodeMs, draftedTokens, acceptedTokens }: WorkReport,
+  {
+    cachedTokens,
+    reuse,
+    keptTokens,
+    prefillMs,
+    decodeMs,
+    draftedTokens,
+    acceptedTokens,
+    missedAtMost,
+  }: WorkReport,
   reason: 'stop' | 'length' | 'context' | 'cancelled',
   promptTokens: number,
   generatedTokens: number,
@@ -359,6 +368,7 @@ function endEvent(
     decodeMs,
     draftedTokens,
     acceptedTokens,
+    missedAtMost,
   };
 }
 

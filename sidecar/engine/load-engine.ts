@@ -6,8 +6,8 @@ import { selectBackend } from './backend/select.ts';
 import { type EngineOptions, HOT_PAGES, type ModelDescription } from './engine.ts';
 import { GemmaEngine } from './gemma-engine.ts';
 import { KvCache } from './kv/kv-cache.ts';
-import { type KvLayout, leastHotPages, pageBytes } from './kv/layout.ts';
-import { kvPages, type MemoryPlan, planMemory } from './kv/memory-plan.ts';
+import { type KvLayout, leastHotPages, pageBytes, pagesFor } from './kv/layout.ts';
+import { kvPages, type MemoryPlan, planFirstThatFits } from './kv/memory-plan.ts';
 import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
 import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Gemma3Config, LayerKind } from './model/config.ts';
@@ -29,14 +29,17 @@ export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
 export function kvLayout(
   { layers, kvHeads, headDim, window }: Gemma3Config,
   format: KvFormat = 'f16',
+  sparsePositions?: number,
 ): KvLayout {
   const shape = (kind: LayerKind) => ({ layers: layers.filter((k) => k === kind).length, kvHeads, headDim });
+  const hotPages = Math.max(HOT_PAGES, leastHotPages(PASS_LIMITS.tokens));
   return {
     shapes: { local: shape('local'), global: shape('global') },
     window,
     chunk: PASS_LIMITS.tokens,
-    ...(format !== 'f16' && {
-      cold: { format, hotPages: Math.max(HOT_PAGES, leastHotPages(PASS_LIMITS.tokens)) },
+    ...(format !== 'f16' && { cold: { format, hotPages } }),
+    ...(sparsePositions !== undefined && {
+      sparse: { topPages: pagesFor(sparsePositions), recentPages: hotPages },
     }),
   };
 }
@@ -92,7 +95,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
     // The backend's threads pack meanwhile.
     tokenizer();
     const weights = await loading;
-    const layout = kvLayout(config, options.kvFormat);
+    const { layout } = plan;
     const store = options.store ? await openKvStore(options.store, gguf, config, backend, layout) : null;
     const kv = new KvCache(backend, layout, kvPages(layout, plan.contextLength), store);
     const model = new Gemma3(config, weights, backend, limits);
@@ -153,8 +156,11 @@ export async function openKvStore(
 }
 
 /** What lies behind is read rounded, so all that is computed after it differs. */
-function coldNumerics({ cold }: KvLayout): string {
-  return cold === undefined ? '' : ` ${cold.format} behind ${cold.hotPages} pages`;
+function coldNumerics({ cold, sparse }: KvLayout): string {
+  const rounded = cold === undefined ? '' : ` ${cold.format} behind ${cold.hotPages} pages`;
+  return sparse === undefined
+    ? rounded
+    : `${rounded} ${sparse.topPages} pages behind ${sparse.recentPages} chosen`;
 }
 
 /** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
@@ -163,34 +169,38 @@ export function planEngineMemory(
   config: Gemma3Config,
   {
     contextLength,
-    kvFormat,
+    kvFormat = 'f16',
+    sparsePositions,
     outputShadow = true,
-  }: Pick<EngineOptions, 'contextLength' | 'kvFormat' | 'outputShadow'>,
+  }: Pick<EngineOptions, 'contextLength' | 'kvFormat' | 'sparsePositions' | 'outputShadow'>,
   draft: ModelFile | null = null,
   tower: TowerFile | null = null,
-): MemoryPlan {
+): MemoryPlan & { readonly layout: KvLayout } {
   if (contextLength !== undefined && contextLength > config.trainedContext) {
     throw new RangeError(
       `The model was trained for ${config.trainedContext} tokens of context; ${contextLength} are too many.`,
     );
   }
-  return planMemory({
-    layout: kvLayout(config, kvFormat),
-    weightBytes: weightBytes(gguf, config),
-    scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
-    trainedContext: config.trainedContext,
-    contextLength,
-    draft: draft && {
-      layout: kvLayout(draft.config),
-      weightBytes: weightBytes(draft.gguf, draft.config),
-      scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
+  const formats = kvFormat === 'auto' ? (['f16', 'int8', 'int4'] as const) : [kvFormat];
+  return planFirstThatFits(
+    formats.map((format) => kvLayout(config, format, sparsePositions)),
+    {
+      weightBytes: weightBytes(gguf, config),
+      scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
+      trainedContext: config.trainedContext,
+      contextLength,
+      draft: draft && {
+        layout: kvLayout(draft.config),
+        weightBytes: weightBytes(draft.gguf, draft.config),
+        scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
+      },
+      extraBytes: outputShadow
+        ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
+        : 0,
+      ...(tower !== null && { towerBytes: towerMemoryBytes(tower.config) }),
+      available: availableMemory(),
     },
-    extraBytes: outputShadow
-      ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
-      : 0,
-    ...(tower !== null && { towerBytes: towerMemoryBytes(tower.config) }),
-    available: availableMemory(),
-  });
+  );
 }
 
 function selectFor({ backend = 'auto', threads, niceness, precision }: EngineOptions): Backend {

@@ -208,6 +208,7 @@ export class Scheduler {
     const rows = Math.min(this.#model.limits.logits, end - firstLogits);
     const request = rows > 0 ? this.#head(pass, work, NO_DRAFT, firstLogits - position, rows) : null;
     await pass.submit(signal);
+    this.#noteMissed(sequence, views, ids.length);
     kv.commit(ids);
     sequence.interrupted = false;
     if (work.onDisk) this.#kv.persist(kv);
@@ -245,6 +246,7 @@ export class Scheduler {
       accepted++;
       next = this.#decideAfter(work, request, position + accepted, accepted);
     }
+    this.#noteMissed(sequence, views, 1 + accepted);
     // What was written beyond this for wrong tokens is overwritten by the next pass.
     kv.commit(tokens.subarray(0, 1 + accepted));
     if (work.onDisk) this.#kv.persist(kv);
@@ -256,6 +258,11 @@ export class Scheduler {
     if (next === null) return true;
     sequence.append(next);
     return false;
+  }
+
+  #noteMissed(sequence: Sequence, { global }: KvViews, tokens: number): void {
+    if (global.sparse === undefined) return;
+    sequence.missedAtMost = Math.max(sequence.missedAtMost, this.#model.missed(tokens));
   }
 
   async #propose(sequence: Sequence, drafter: Drafter, signal: AbortSignal): Promise<Uint32Array> {

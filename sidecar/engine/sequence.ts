@@ -54,6 +54,8 @@ export interface WorkReport {
   /** Tokens that were drafted, and those of them that the model said too. */
   readonly draftedTokens: number;
   readonly acceptedTokens: number;
+  /** At most this share of any softmax was on KV pages that were not read. */
+  readonly missedAtMost: number;
 }
 
 /** A piece of work under way. */
@@ -71,6 +73,7 @@ export class Sequence {
   decodeMs = 0;
   draftedTokens = 0;
   acceptedTokens = 0;
+  missedAtMost = 0;
   /** Its KV is being looked for and read from disk. */
   resuming = false;
   /** Waits for KV pages of others. */
@@ -118,7 +121,7 @@ export class Sequence {
   }
 
   finish(cancelled: boolean): void {
-    const { cachedTokens, reuse, prefillMs, decodeMs, draftedTokens, acceptedTokens } = this;
+    const { cachedTokens, reuse, prefillMs, decodeMs, draftedTokens, acceptedTokens, missedAtMost } = this;
     this.#resolve({
       cancelled,
       cachedTokens: cachedTokens ?? 0,
@@ -128,6 +131,7 @@ export class Sequence {
       decodeMs,
       draftedTokens,
       acceptedTokens,
+      missedAtMost,
     });
   }
 

@@ -39,8 +39,13 @@ export interface InitializationOptions {
   readonly mmprojPath?: string;
   /** Context length in tokens; absent means what the model supports and memory allows. */
   readonly contextLength?: number;
-  /** How the KV cache keeps what lies far behind; int8 and int4 take less memory and round. Absent: f16, exact. */
-  readonly kvFormat?: 'f16' | 'int8' | 'int4';
+  /**
+   * How the KV cache keeps what lies far behind; int8 and int4 take less memory and round. 'auto' or absent: f16, exact, while
+   * the context fits.
+   */
+  readonly kvFormat?: 'auto' | 'f16' | 'int8' | 'int4';
+  /** Read only the most promising so many positions far behind: faster on long contexts, not exact. Absent: all. */
+  readonly sparsePositions?: number;
   readonly threads?: number;
   /** False in Restricted Mode: the workspace is then not read. */
   readonly workspaceTrusted: boolean;

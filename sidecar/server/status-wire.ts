@@ -10,8 +10,9 @@ import { InvalidParamsError } from './errors.ts';
 /** Gemma 3's longest context. */
 const MAX_CONTEXT = 131_072;
 const MIN_CONTEXT = 512;
+const MIN_SPARSE = 64;
 const MAX_THREADS = 1024;
-const KV_FORMATS = ['f16', 'int8', 'int4'] as const;
+const KV_FORMATS = ['auto', 'f16', 'int8', 'int4'] as const;
 type KvFormat = (typeof KV_FORMATS)[number];
 const MAX_PATH = 32_768;
 const MAX_CACHE_GIGABYTES = 4096;
@@ -19,7 +20,7 @@ const MAX_CACHE_DAYS = 3650;
 
 export function settingsFromWire(options: unknown): ModelSettings & { readonly modelPath?: string } {
   if (options === undefined || options === null) return {};
-  const { modelPath, mmprojPath, contextLength, threads, kvFormat } = record(
+  const { modelPath, mmprojPath, contextLength, threads, kvFormat, sparsePositions } = record(
     options,
     'initializationOptions',
   );
@@ -31,6 +32,9 @@ export function settingsFromWire(options: unknown): ModelSettings & { readonly m
       contextLength: clampInteger(contextLength, MIN_CONTEXT, MAX_CONTEXT, 'contextLength'),
     }),
     ...(isGiven(threads) && { threads: clampInteger(threads, 1, MAX_THREADS, 'threads') }),
+    ...(isGiven(sparsePositions) && {
+      sparsePositions: clampInteger(sparsePositions, MIN_SPARSE, MAX_CONTEXT, 'sparsePositions'),
+    }),
     ...(isGiven(kvFormat) && { kvFormat: kvFormatFromWire(kvFormat) }),
   };
 }

@@ -49,7 +49,8 @@ export interface ModelSettings {
   readonly mmprojPath?: string;
   readonly contextLength?: number;
   readonly threads?: number;
-  readonly kvFormat?: 'f16' | 'int8' | 'int4';
+  readonly kvFormat?: 'auto' | 'f16' | 'int8' | 'int4';
+  readonly sparsePositions?: number;
   readonly backend?: 'auto' | 'cpu' | 'gpu';
   readonly store?: NonNullable<EngineOptions['store']> | null;
 }

@@ -11,6 +11,7 @@ import { coldPageTests } from './conformance/cold-pages.ts';
 import { elementWiseTests } from './conformance/element-wise.ts';
 import { matrixTests } from './conformance/matrices.ts';
 import { foreignPartsTests, misuseTests } from './conformance/misuse.ts';
+import { sparseTests } from './conformance/sparse.ts';
 import { cpuSubjects } from './conformance/subjects.ts';
 import { visionTests } from './conformance/vision.ts';
 
@@ -52,6 +53,7 @@ for (const subject of cpuSubjects()) {
     );
     bitIdentityTests(subject);
     coldPageTests(subject);
+    sparseTests(subject);
     const small = () => subject.create({ precision: 'int8', threads: 1 });
     misuseTests(small);
     foreignPartsTests(small);

@@ -23,6 +23,7 @@ describe('native addon', () => {
   let vector: number;
   let arena: number;
   let cold: number;
+  let bounded: number;
   let pass = 1;
 
   before(async () => {
@@ -32,8 +33,9 @@ describe('native addon', () => {
     const bytes = new Uint8Array(32 * 32 * 4);
     matrix = await native.loadMatrix(engine, 'm', F32, 32, 32, bytes, 0, 0, 0, false);
     vector = await native.loadVector(engine, 'v', F32, 1, 32, bytes.subarray(0, 128), 0, 0, 0);
-    arena = native.createArena(engine, 2, 1, 32, 3, 0).handle;
-    cold = native.createArena(engine, 2, 1, 32, 3, 2).handle;
+    arena = native.createArena(engine, 2, 1, 32, 3, 0, 0).handle;
+    cold = native.createArena(engine, 2, 1, 32, 3, 2, 0).handle;
+    bounded = native.createArena(engine, 2, 1, 32, 3, 0, 1).handle;
   });
   after(() => native.disposeEngine(engine));
 
@@ -44,13 +46,14 @@ describe('native addon', () => {
   /** One valid list of every operation, in the order of their numbers. */
   const valid = () => [
     [1, y, matrix, 1, 1, 2, 0, 31],
-    [2, y, x, vector, 4, 1, 1e-6],
+    [2, y, x, vector, 4, 1, 1e-6, 0],
     [3, x, 4, 0, 1, matrix, y],
     [4, x, 4, 1, 32, 100, 10000, 1],
     [5, arena, 1, x, y, 4, 62, 2, 0, 2],
-    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 0],
-    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 4, 65, 65, 65, 66, 2, 0, 2, 0],
-    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 1, cold, 1, 1, 2],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 0, 0],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 4, 65, 65, 65, 66, 2, 0, 2, 0, 0],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 1, cold, 1, 1, 2, 0],
+    [6, y, x, bounded, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 0, 1, 1, 1, 0],
     [7, y, x, y, 4],
     [8, y, x, 4, 0],
     [9, y, x, vector, vector, 4, 1e-6],
@@ -84,17 +87,30 @@ describe('native addon', () => {
     const attend = (window: number, ...behind: readonly number[]) => [
       ...[6, y, x, arena, 1, 4, 62, 1, window, 0.5, 0, 2, 0, 2, 1],
       ...behind,
+      0,
     ];
     refuses(attend(0, arena, 1, 1, 2));
     refuses(attend(0, cold, 1, 1, 3));
     refuses(attend(0, cold, 0, 1, 2));
     refuses(attend(64, cold, 1, 1, 2));
     refuses([5, cold, 1, x, y, 4, 62, 2, 0, 2]);
-    refuses([...[6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1], cold, 0, 1, 2]);
+    refuses([...[6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1], cold, 0, 1, 2, 0]);
+  });
+
+  it('refuses choices among pages without ranges, or that the pass writes', () => {
+    const choosing = (position: number, from: number, ...choice: number[]) => [
+      ...[6, y, x, from, 1, 4, position, 1, 0, 0.5, 0, 2, 0, 2, 0, 1],
+      ...choice,
+    ];
+    refuses(choosing(124, arena, 1, 1, 0));
+    refuses(choosing(62, bounded, 1, 1, 0));
+    refuses(choosing(124, bounded, 0, 1, 0));
+    refuses(choosing(124, bounded, 1, 0, 0));
+    refuses(choosing(124, bounded, 1, 1, 1, x));
   });
 
   it('refuses pages that an arena does not have, and buffers of another size', () => {
-    const { handle, pageBytes } = native.createArena(engine, 2, 1, 32, 3, 0);
+    const { handle, pageBytes } = native.createArena(engine, 2, 1, 32, 3, 0, 0);
     const page = new Uint8Array(pageBytes).map((_, i) => i);
     native.writePage(engine, handle, 2, page);
     for (const call of ['readPage', 'writePage'] as const) {
@@ -158,6 +174,7 @@ describe('native addon', () => {
     assert.throws(() => native.readPage(engine, cold, 3, new Uint8Array(0)), RANGE);
     assert.throws(() => native.writePage(engine, cold, 0, new Uint8Array(31)), RANGE);
     assert.throws(() => native.compressPage(engine, cold, 0, cold, 1), RANGE);
+    assert.throws(() => native.boundPage(engine, arena, 0), RANGE);
     assert.throws(() => native.compressPage(engine, arena, 3, cold, 1), RANGE);
   });
 
@@ -166,10 +183,10 @@ describe('native addon', () => {
     await assert.rejects(native.loadMatrix(engine, 'm', F32, 2 ** 31, 2 ** 31, none, 0, 0, 0, false), RANGE);
     assert.throws(() => native.loadMatrix(engine, 'm', F32, 2 ** 40, 1, none, 0, 0, 0, false), RANGE);
     assert.throws(() => native.loadMatrix(engine, 'm', 99, 1, 1, none, 0, 0, 0, false), RANGE);
-    assert.throws(() => native.createArena(engine, 4096, 4096, 4096, 2 ** 24, 0), RANGE);
+    assert.throws(() => native.createArena(engine, 4096, 4096, 4096, 2 ** 24, 0, 0), RANGE);
     assert.throws(() => native.createActivation(engine, 2 ** 31, 2 ** 31), RANGE);
     const refused = { code: 'OUT_OF_MEMORY', message: /refused \d+ MiB .* for the KV cache/ };
-    assert.throws(() => native.createArena(engine, 64, 64, 256, 2 ** 20, 0), refused);
+    assert.throws(() => native.createArena(engine, 64, 64, 256, 2 ** 20, 0, 0), refused);
   });
 
   it('refuses handles of a disposed engine', async () => {

@@ -98,7 +98,11 @@ test('quantize writes a file that loads, and reports the error of every tensor',
 });
 
 test('inspect lists memory at each context the model has', () => {
-  const { memory } = json(['inspect', model]) as { memory: { context: number }[] };
+  const { memory } = json(['inspect', model]) as {
+    memory: { context: number; kv_bytes: number; kv_int8_bytes: number; kv_int4_bytes: number }[];
+  };
+  const { kv_bytes, kv_int8_bytes, kv_int4_bytes } = memory.at(-1)!;
+  assert.ok(kv_bytes > 0 && kv_int4_bytes > 0 && kv_int4_bytes < kv_int8_bytes);
   assert.deepEqual(
     memory.map(({ context }) => context),
     [4096, 8192],

@@ -6,7 +6,7 @@ import { selectBackend } from '../../sidecar/engine/backend/select.ts';
 import { KvCache, KvFull } from '../../sidecar/engine/kv/kv-cache.ts';
 import type { KvSequence } from '../../sidecar/engine/kv/kv-sequence.ts';
 import { type KvLayout, pageBytes, ringPages, windowPages } from '../../sidecar/engine/kv/layout.ts';
-import { kvMemory, planMemory } from '../../sidecar/engine/kv/memory-plan.ts';
+import { kvMemory, planFirstThatFits, planMemory } from '../../sidecar/engine/kv/memory-plan.ts';
 
 const LAYOUT: KvLayout = {
   shapes: { local: { layers: 2, kvHeads: 1, headDim: 16 }, global: { layers: 1, kvHeads: 1, headDim: 16 } },
@@ -202,7 +202,7 @@ describe('compressed pages', () => {
     for (const headDim of [16, 64, 80, 256]) {
       for (const format of ['f16', 'int8', 'int4'] as const) {
         const shape = { layers: 3, kvHeads: 2, headDim };
-        const arena = backend.createKvArena(shape, 1, format);
+        const arena = backend.createKvArena(shape, 1, { format });
         assert.equal(pageBytes(shape, format), arena.pageBytes, `${format}, ${headDim}`);
         arena.dispose();
       }
@@ -227,6 +227,36 @@ describe('memory plan', () => {
     trainedContext: 131_072,
     contextLength: undefined,
   };
+
+  test('the first format with which the whole context fits is taken, and told', () => {
+    const cold = (format: 'int8' | 'int4') => ({ ...layout4B, cold: { format, hotPages: 8 } });
+    const layouts = [layout4B, cold('int8'), cold('int4')];
+    const planned = (available: number, contextLength?: number) =>
+      planFirstThatFits(layouts, { ...request, contextLength, available });
+    const whole = (layout: KvLayout) => 2.75 * GIB + kvMemory(layout, 131_072).total;
+    const exact = planned(whole(layout4B));
+    assert.deepEqual([exact.layout, exact.contextLength, exact.note], [layout4B, 131_072, null]);
+    const int8 = planned(whole(layout4B) - 1);
+    assert.deepEqual([int8.layout.cold?.format, int8.contextLength], ['int8', 131_072]);
+    assert.match(int8.note ?? '', /more than 512 tokens behind as int8/);
+    const int4 = planned(whole(cold('int8')) - 1, 131_072);
+    assert.deepEqual([int4.layout.cold?.format, int4.contextLength], ['int4', 131_072]);
+    const lowered = planned(whole(cold('int4')) - 1);
+    assert.equal(lowered.layout.cold?.format, 'int4');
+    assert.match(lowered.note ?? '', /as int4.* Lowered the context to \d+ tokens/);
+    assert.throws(
+      () => planned(whole(cold('int4')) - 1, 131_072),
+      /\d GiB for a context of 131072.*up to \d+ tokens fits/,
+    );
+  });
+
+  test('ranges of keys count where tokens choose among pages', () => {
+    const sparse = { topPages: 64, recentPages: 8 };
+    const shape = layout4B.shapes.global;
+    const grown = kvMemory({ ...layout4B, sparse }, 131_072).global - kvMemory(layout4B, 131_072).global;
+    assert.equal(grown, 2048 * 20 * 1088);
+    assert.ok(grown < 0.017 * 2048 * pageBytes(shape));
+  });
 
   test('4B at 131,072 tokens takes at most 2.9 GiB', () => {
     const { global, local, total } = kvMemory(layout4B, 131_072);

@@ -14,6 +14,7 @@ import {
   type BackendMemory,
   coldPages,
   type KvArena,
+  type KvArenaOptions,
   type KvFormat,
   type KvShape,
   type KvView,
@@ -23,12 +24,14 @@ import {
   PAGE_POSITIONS,
   type Pass,
   PassCancelled,
+  type SparseReading,
   type TopRequest,
   type Vector,
 } from '../../sidecar/engine/backend/backend.ts';
 import { rowBytes, type TensorType, type WeightSource } from '../../sidecar/engine/backend/tensor.ts';
 import { floatToHalf, HALF_TO_FLOAT } from '../../sidecar/engine/model/half.ts';
 import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
+import { choosePages, type KeyRange, keyRange } from './oracle-choice.ts';
 import * as math from './oracle-math.ts';
 
 /** What one typed array of the oracle may hold: 1 GiB of F32. */
@@ -109,8 +112,9 @@ class OracleArena implements KvArena {
   readonly #pages: (Float32Array | undefined)[];
   readonly #values: number;
 
-  constructor(shape: KvShape, pages: number, format: KvFormat) {
+  constructor(shape: KvShape, pages: number, { format = 'f16', bounded = false }: KvArenaOptions = {}) {
     this.format = format;
+    this.bounded = bounded;
     positive(pages, 'pages');
     positive(shape.layers, 'layers');
     positive(shape.kvHeads, 'kvHeads');
@@ -132,6 +136,25 @@ class OracleArena implements KvArena {
     const index = ((layer * kvHeads + kvHead) * 2 + (part === 'key' ? 0 : 1)) * PAGE_POSITIONS;
     const start = (index + (position % PAGE_POSITIONS)) * headDim;
     return values.subarray(start, start + headDim);
+  }
+
+  /** Ranges of the keys of each [layer][kvHead] of pages, made by {@link boundPage}. */
+  readonly ranges = new Map<number, KeyRange[]>();
+  readonly bounded: boolean;
+
+  boundPage(page: number): void {
+    if (!this.bounded) throw new RangeError('The arena has no bounds.');
+    within(page, this.pages, 'page');
+    const ranges: KeyRange[] = [];
+    for (let layer = 0; layer < this.shape.layers; layer++) {
+      for (let head = 0; head < this.shape.kvHeads; head++) {
+        const keys = Array.from({ length: PAGE_POSITIONS }, (_, i) =>
+          this.vector(page, layer, head, 'key', i),
+        );
+        ranges.push(keyRange(keys, this.format));
+      }
+    }
+    this.ranges.set(page, ranges);
   }
 
   copyPage(from: number, to: number): void {
@@ -165,7 +188,7 @@ class OracleArena implements KvArena {
   compressPage(from: KvArena, page: number, to: number): void {
     if (!(from instanceof OracleArena)) throw new BackendError("This arena is not the oracle's.");
     if (from.format !== 'f16' || this.format === 'f16') throw new RangeError('Compress from F16 to codes.');
-    if (from.pageBytes !== new OracleArena(this.shape, 1, 'f16').pageBytes)
+    if (from.pageBytes !== new OracleArena(this.shape, 1).pageBytes)
       throw new RangeError('The arenas have different shapes.');
     within(page, from.pages, 'page');
     within(to, this.pages, 'page');
@@ -195,6 +218,7 @@ interface RecordedView {
   readonly arena: OracleArena;
   readonly pageTable: Int32Array;
   readonly cold: { arena: OracleArena; pageTable: Int32Array; hotPages: number } | null;
+  readonly sparse: SparseReading | null;
 }
 
 class OraclePass implements Pass {
@@ -383,8 +407,9 @@ class OraclePass implements Pass {
 
   attention(out: Activation, q: Activation, kv: KvView, options: AttentionOptions): void {
     const { layer, position, tokens, heads, window, scale } = options;
-    const { arena, pageTable, cold } = view(kv, layer);
+    const { arena, pageTable, cold, sparse } = view(kv, layer);
     const { kvHeads, headDim } = arena.shape;
+    const missed = options.missed && activation(options.missed);
     const target = activation(out);
     const queries = activation(q);
     if (positive(heads, 'heads') % kvHeads !== 0) {
@@ -422,14 +447,37 @@ class OraclePass implements Pass {
               : arena.vector(pageOf(pageTable, place), layer, kvHead, part, place);
           };
           const slice = [head * headDim, (head + 1) * headDim] as const;
-          math.attention(
-            target.row(token).subarray(...slice),
-            queries.row(token).slice(...slice),
-            ends[token]! - first,
-            get('key'),
-            get('value'),
+          const choosable = sparse === null ? 0 : coldPages(sparse.recentPages, at);
+          const group = heads / kvHeads;
+          const rangeOf = (page: number) => {
+            const from = cold ?? { arena, pageTable };
+            return from.arena.ranges.get(from.pageTable[page]!)![layer * kvHeads + kvHead]!;
+          };
+          const chosen = choosePages(
+            Array.from({ length: group }, (_, i) => {
+              const start = (kvHead * group + i) * headDim;
+              return queries.row(token).subarray(start, start + headDim);
+            }),
+            Array.from({ length: choosable }, (_, page) => rangeOf(page)),
+            sparse?.topPages ?? 0,
             scale,
           );
+          const places = Array.from({ length: ends[token]! - first }, (_, i) => i).filter((i) => {
+            const page = Math.floor((first + i) / PAGE_POSITIONS);
+            return page >= choosable || chosen.has(page);
+          });
+          const total = math.attention(
+            target.row(token).subarray(...slice),
+            queries.row(token).slice(...slice),
+            places.length,
+            (i) => get('key')(places[i]!),
+            (i) => get('value')(places[i]!),
+            scale,
+          );
+          if (missed !== undefined) {
+            const share = chosen.missed(head % group, total);
+            missed.row(token)[head] = Math.max(missed.row(token)[head]!, share);
+          }
         }
       }
     });
@@ -593,9 +641,9 @@ class OracleBackend implements Backend {
     return created;
   }
 
-  createKvArena(shape: KvShape, pages: number, format: KvFormat = 'f16'): KvArena {
+  createKvArena(shape: KvShape, pages: number, options: KvArenaOptions = {}): KvArena {
     this.#checkAlive();
-    const arena = new OracleArena(shape, pages, format);
+    const arena = new OracleArena(shape, pages, options);
     this.#kvBytes += arena.pages * arena.pageBytes;
     return arena;
   }
@@ -691,7 +739,7 @@ function view(kv: KvView, layer: number): RecordedView {
   within(layer, arena.shape.layers, 'layer');
   if (arena.format !== 'f16') throw new RangeError('new keys and values need an F16 arena');
   for (const page of kv.pageTable) within(page, arena.pages, 'page');
-  return { arena, pageTable: kv.pageTable.slice(), cold: coldView(kv) };
+  return { arena, pageTable: kv.pageTable.slice(), cold: coldView(kv), sparse: kv.sparse ?? null };
 }
 
 function coldView({ arena: hot, cold }: KvView): RecordedView['cold'] {

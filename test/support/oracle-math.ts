@@ -1,6 +1,7 @@
 /** The formulas behind the operations of backend.ts, on single vectors, in F64. */
 
 import type { KvFormat } from '../../sidecar/engine/backend/backend.ts';
+import type { Mass } from './oracle-choice.ts';
 
 /** Sum of a[i] * b[i]. */
 export function dot(a: Float32Array, b: Float32Array): number {
@@ -56,7 +57,7 @@ export function attention(
   key: (index: number) => Float32Array,
   value: (index: number) => Float32Array,
   scale: number,
-): void {
+): Mass {
   const scores = Array.from({ length: count }, (_, i) => dot(q, key(i)) * scale);
   const peak = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
   const weights = scores.map((score) => Math.exp(score - peak));
@@ -67,6 +68,7 @@ export function attention(
     for (let d = 0; d < sums.length; d++) sums[d] = (sums[d] ?? 0) + (weight / total) * (v[d] ?? 0);
   });
   out.set(sums);
+  return { peak, total };
 }
 
 /** out = (x - mean) / sqrt(variance + eps) * weight + bias. */

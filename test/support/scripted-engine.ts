@@ -107,6 +107,7 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
       cachedTokens: cached,
       draftedTokens: 0,
       acceptedTokens: 0,
+      missedAtMost: 0,
       generatedTokens: generated,
       prefillMs: 1,
       decodeMs: 1,

@@ -61,6 +61,13 @@ export type KvFormat = 'f16' | 'int8' | 'int4';
  * layer of the class. Memory is reserved at once and taken from the system only as pages are written. The bytes of a page
  * are the same on every instruction set.
  */
+export interface KvArenaOptions {
+  /** Default: f16. */
+  readonly format?: KvFormat;
+  /** Whether tokens may choose among its pages ({@link SparseReading}); takes 1/64 of F16 more. Default: false. */
+  readonly bounded?: boolean;
+}
+
 export interface KvArena {
   readonly [handle]?: 'kvArena';
   readonly shape: KvShape;
@@ -72,6 +79,11 @@ export interface KvArena {
    * meanwhile if it writes neither and does not read `to`.
    */
   compressPage(from: KvArena, page: number, to: number): void;
+  /**
+   * Notes the range of the page's keys, by which tokens choose. Once it is complete, in the form in which they read it; a
+   * pass may run that does neither.
+   */
+  boundPage(page: number): void;
   /** Copies page `from` to page `to` (both < `pages`), for copy-on-write of a half-filled page. Only between passes. */
   copyPage(from: number, to: number): void;
   /** Bytes of one whole page, the same on every instruction set; `target` has `pageBytes`. Only between passes. */
@@ -92,6 +104,19 @@ export interface KvView {
   readonly pageTable: Int32Array;
   /** Of a global class that compresses what is far behind. */
   readonly cold?: ColdKvView;
+  /** Absent: tokens read every page that they may see. */
+  readonly sparse?: SparseReading;
+}
+
+/**
+ * A token of a global layer reads its last `recentPages` pages (its own included), the first page, and of the others
+ * `topPages`: for each KV head those whose keys' ranges allow its queries the largest scores. The choice depends on the token
+ * and the pages before it alone. All pages to choose from must have been bounded ({@link KvArena.boundPage}); where pages are
+ * compressed, `recentPages` is at least `hotPages`.
+ */
+export interface SparseReading {
+  readonly topPages: number;
+  readonly recentPages: number;
 }
 
 /**
@@ -135,6 +160,11 @@ export interface AttentionOptions {
    * sees up to itself. The window still holds.
    */
   readonly visibleUntil?: Int32Array;
+  /**
+   * With {@link KvView.sparse}: `[tokens][heads]`, each raised to the largest share of its softmax that pages which were not
+   * read may have had, if it is larger than what stands there.
+   */
+  readonly missed?: Activation;
 }
 
 /**
@@ -268,7 +298,7 @@ export interface Backend {
   loadVector(source: WeightSource): Promise<Vector>;
   createActivation(tokens: number, width: number): Activation;
   /** Throws {@link OutOfMemory} if the system refuses the reservation. */
-  createKvArena(shape: KvShape, pages: number, format?: KvFormat): KvArena;
+  createKvArena(shape: KvShape, pages: number, options?: KvArenaOptions): KvArena;
   createPass(): Pass;
   /** Copies rows [firstToken, firstToken + tokens) into `target`, which holds tokens * width values. Between passes. */
   readBack(source: Activation, target: Float32Array, firstToken: number, tokens: number): void;

@@ -66,13 +66,18 @@ export class KvCache {
     this.layout = layout;
     this.#store = store;
     const { shapes, cold } = layout;
+    const bounded = layout.sparse !== undefined;
     if (cold !== undefined && cold.hotPages < leastHotPages(layout.chunk)) {
       throw new RangeError(`Passes of ${layout.chunk} tokens need ${leastHotPages(layout.chunk)} hot pages.`);
     }
     this.#pools = {
       local: new PagePool(backend.createKvArena(shapes.local, pages.local)),
-      global: new PagePool(backend.createKvArena(shapes.global, pages.global)),
-      cold: cold ? new PagePool(backend.createKvArena(shapes.global, pages.cold ?? 0, cold.format)) : null,
+      global: new PagePool(backend.createKvArena(shapes.global, pages.global, { bounded: bounded && !cold })),
+      cold: cold
+        ? new PagePool(
+            backend.createKvArena(shapes.global, pages.cold ?? 0, { format: cold.format, bounded }),
+          )
+        : null,
     };
   }
 
@@ -195,6 +200,7 @@ export class KvCache {
     signal: AbortSignal,
   ): Promise<KvSequence | null> {
     const { blocks, state, sharedPages } = plan;
+    const bounded = this.layout.sparse !== undefined;
     const firstLocal = firstLocalPage(this.layout, blocks * PAGE_POSITIONS);
     const { runs, firstCold, firstGlobal } = this.#sharedRuns(blocks, state, sharedPages);
     const firstHot = firstHotPage(this.layout, blocks * PAGE_POSITIONS);
@@ -227,11 +233,13 @@ export class KvCache {
           const page = run.pages[index - run.first]!;
           if (kind !== 'cold') {
             this.#pools[kind].arena.writePage(page, payload);
+            if (kind === 'global' && this.#pools.cold === null && bounded) this.#pools.global.bound(page);
             return;
           }
           const { arena } = this.#pools.global;
           arena.writePage(staging.pages[0]!, payload);
           this.#pools.cold!.arena.compressPage(arena, staging.pages[0]!, page);
+          if (bounded) this.#pools.cold!.bound(page);
         },
         signal,
       );

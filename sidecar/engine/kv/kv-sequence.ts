@@ -1,5 +1,5 @@
 /** Keys and values of one running sequence, growing at its end. */
-import { type ColdKvView, PAGE_POSITIONS } from '../backend/backend.ts';
+import { type ColdKvView, coldPages, PAGE_POSITIONS } from '../backend/backend.ts';
 import {
   firstHotPage,
   firstLocalPage,
@@ -35,6 +35,8 @@ export class KvSequence {
   #runs: Runs;
   #ids = new Uint32Array(256);
   #length = 0;
+  /** Global pages whose keys have bounds, where tokens choose. */
+  #bounded = 0;
   /** The ring never changes its length, so that a position keeps its place. */
   readonly #ring: Int32Array;
   #table = new Int32Array(16);
@@ -90,9 +92,16 @@ export class KvSequence {
     const table = this.#table.subarray(0, tableEnd);
     local.fillTable(this.#ring);
     global.fillTable(table);
+    this.#bound(tokens);
+    const { sparse } = this.#layout;
     return {
       local: { arena: this.#pools.local.arena, pageTable: this.#ring },
-      global: { arena: this.#pools.global.arena, pageTable: table, ...(cold && { cold }) },
+      global: {
+        arena: this.#pools.global.arena,
+        pageTable: table,
+        ...(cold && { cold }),
+        ...(sparse && { sparse }),
+      },
     };
   }
 
@@ -116,6 +125,16 @@ export class KvSequence {
     const pageTable = this.#coldTable.subarray(0, cold.end);
     cold.fillTable(pageTable);
     return { arena, pageTable, hotPages: this.#layout.cold.hotPages };
+  }
+
+  /** Bounds the keys of the pages that any of the next tokens chooses among. */
+  #bound(tokens: number): void {
+    const { sparse } = this.#layout;
+    if (sparse === undefined) return;
+    const end = coldPages(sparse.recentPages, this.#length + tokens - 1);
+    const run = this.#runs.cold ?? this.#runs.global;
+    const pool = this.#pools.cold ?? this.#pools.global;
+    for (; this.#bounded < end; this.#bounded++) pool.bound(run.pages[this.#bounded - run.first]!);
   }
 
   /** The pass over `ids` has completed. */

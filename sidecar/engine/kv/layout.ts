@@ -2,7 +2,14 @@
  * What the KV cache of a hybrid model looks like. Sliding-window layers ("local") need the last `window` positions,
  * global layers all of them; each class has pages and page tables of its own.
  */
-import { coldPages, type KvFormat, type KvShape, type KvView, PAGE_POSITIONS } from '../backend/backend.ts';
+import {
+  coldPages,
+  type KvFormat,
+  type KvShape,
+  type KvView,
+  PAGE_POSITIONS,
+  type SparseReading,
+} from '../backend/backend.ts';
 
 export type LayerClass = 'local' | 'global';
 export type PerClass<T> = Readonly<Record<LayerClass, T>>;
@@ -16,6 +23,8 @@ export interface KvLayout {
   readonly chunk: number;
   /** How global pages are kept that lie behind the hot, F16 ones. Absent: as F16 too. */
   readonly cold?: ColdLayout;
+  /** How tokens choose among global pages. Absent: they read all. */
+  readonly sparse?: SparseReading;
 }
 
 /**
@@ -68,6 +77,11 @@ export function windowPages({ window }: KvLayout): number {
 /** The first page that tokens at `position` and later read in local layers. */
 export function firstLocalPage(layout: KvLayout, position: number): number {
   return Math.floor(Math.max(0, position - layout.window + 1) / PAGE_POSITIONS);
+}
+
+/** Bytes that one page takes for the range of its keys. As `kv_bound_bytes` of kv_bounds.h. */
+export function boundBytes({ layers, kvHeads, headDim }: KvShape): number {
+  return layers * kvHeads * 64 * Math.ceil((4 * headDim + 4) / 64);
 }
 
 /** The first global page that tokens at `position` and later read as F16. */

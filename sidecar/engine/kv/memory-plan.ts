@@ -1,6 +1,7 @@
 /** How much memory a model needs at a context length, and whether this machine has it. */
-import { OutOfMemory } from '../backend/backend.ts';
+import { OutOfMemory, PAGE_POSITIONS } from '../backend/backend.ts';
 import {
+  boundBytes,
   hotRunPages,
   type KvLayout,
   type PerClass,
@@ -56,7 +57,8 @@ export function kvMemory(layout: KvLayout, context: number): KvMemory {
   const pages = kvPages(layout, context);
   const local = pages.local * pageBytes(layout.shapes.local);
   const compressed = (pages.cold ?? 0) * pageBytes(layout.shapes.global, layout.cold?.format);
-  const global = pages.global * pageBytes(layout.shapes.global) + compressed;
+  const bounds = layout.sparse ? (pages.cold ?? pages.global) * boundBytes(layout.shapes.global) : 0;
+  const global = pages.global * pageBytes(layout.shapes.global) + compressed + bounds;
   return { local, global, total: local + global };
 }
 
@@ -106,6 +108,36 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     const note = `Images cannot be read beside this context: the image tower needs ${gib(towerBytes)}, and ${gib(request.available)} is free for all. Choose a shorter context or close other programs.`;
     return { ...plan, note: plan.note === null ? note : `${plan.note} ${note}` };
   }
+}
+
+/**
+ * {@link planMemory} for the first of the layouts with which all of it fits; if there is none, for the last.
+ *
+ * @throws OutOfMemory as planMemory.
+ */
+export function planFirstThatFits(
+  layouts: readonly KvLayout[],
+  request: Omit<MemoryRequest, 'layout'>,
+): MemoryPlan & { readonly layout: KvLayout } {
+  for (const layout of layouts) {
+    const isLast = layout === layouts.at(-1);
+    try {
+      const plan = planMemory({ ...request, layout });
+      if (plan.note !== null && !isLast) continue;
+      return { ...plan, layout, note: withFormatNote(plan.note, layout, layouts) };
+    } catch (error) {
+      if (isLast || !(error instanceof OutOfMemory)) throw error;
+    }
+  }
+  throw new RangeError('There is no layout to plan for.');
+}
+
+/** A choice that is not the first one is told. */
+function withFormatNote(note: string | null, layout: KvLayout, layouts: readonly KvLayout[]): string | null {
+  if (layout === layouts[0] || layout.cold === undefined) return note;
+  const { format, hotPages } = layout.cold;
+  const told = `Keeps what lies more than ${hotPages * PAGE_POSITIONS} tokens behind as ${format}, so that the context fits in memory.`;
+  return note === null ? told : `${told} ${note}`;
 }
 
 function planText(request: Omit<MemoryRequest, 'towerBytes'>): MemoryPlan {

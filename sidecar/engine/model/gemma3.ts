@@ -46,6 +46,8 @@ export class Gemma3 {
   readonly logits: Activation;
   /** `[limits.logits][2 * MOST_TOP_LOGITS]`, filled by {@link topHead}. */
   readonly topLogits: Activation;
+  /** F32 `[limits.tokens][heads]`: what tokens that choose among KV pages may have missed, see {@link missed}. */
+  readonly #missed: Activation;
   readonly #weights: Gemma3Weights;
   readonly #backend: Backend;
   /** Index of each layer within its class. */
@@ -80,6 +82,7 @@ export class Gemma3 {
     this.#projected = scratch(width);
     this.#gate = scratch(feedForward);
     this.#up = scratch(feedForward);
+    this.#missed = scratch(heads);
     this.logits = backend.createActivation(limits.logits, vocabulary);
     this.topLogits = backend.createActivation(limits.logits, 2 * MOST_TOP_LOGITS);
   }
@@ -98,6 +101,9 @@ export class Gemma3 {
   body(pass: Pass, span: TokenSpan, firstWanted = 0): void {
     const tokens = span.ids.length;
     const wanted = tokens - firstWanted;
+    if (span.kv.global.sparse !== undefined) {
+      this.#backend.upload(this.#missed, new Float32Array(tokens * this.config.heads), 0);
+    }
     this.#embed(pass, span);
     for (const [i, weights] of this.#weights.layers.entries()) {
       const first = i + 1 < this.#weights.layers.length ? 0 : firstWanted;
@@ -130,8 +136,16 @@ export class Gemma3 {
     return this.#backend.addShadow(this.#weights.head);
   }
 
+  /** The largest share of a softmax that any of the first `tokens` rows of the last pass may have missed. */
+  missed(tokens: number): number {
+    const shares = new Float32Array(tokens * this.config.heads);
+    this.#backend.readBack(this.#missed, shares, 0, tokens);
+    return shares.reduce((most, share) => Math.max(most, share), 0);
+  }
+
   dispose(): void {
     for (const activation of [
+      this.#missed,
       this.#x,
       this.#normed,
       this.#query,
@@ -197,6 +211,7 @@ export class Gemma3 {
       heads,
       window: kind === 'local' ? window : null,
       scale,
+      ...(kv.sparse && { missed: this.#missed }),
       ...visibility(span, this.config.width, first),
     });
     pass.matmul(this.#attended, [{ weight: weights.attentionOutput, out: this.#projected }], wanted);

@@ -41,7 +41,7 @@ function coldScenario(input: ColdCase): Scenario {
   const shape = { layers: 2, kvHeads, headDim };
   return async (backend) => {
     const arena = backend.createKvArena(shape, pageTable.length);
-    const cold = backend.createKvArena(shape, pageTable.length, input.format);
+    const cold = backend.createKvArena(shape, pageTable.length, { format: input.format });
     const junk = upload(backend, new Float32Array(PAGE_POSITIONS * kvWidth).fill(Number.NaN), kvWidth);
     const outputs = new Float32Array(positions * width);
     let [position, compressed] = [0, 0];
@@ -118,7 +118,7 @@ export function coldPageTests(subject: Subject): void {
       values[5] = 0;
       values.fill(0, 64, 96);
       const bytes = async (backend: Backend) => {
-        const [hot, cold] = [backend.createKvArena(shape, 1), backend.createKvArena(shape, 3, format)];
+        const [hot, cold] = [backend.createKvArena(shape, 1), backend.createKvArena(shape, 3, { format })];
         const x = upload(backend, values, 64);
         const pass = backend.createPass();
         for (const layer of [0, 1]) {
@@ -137,7 +137,7 @@ export function coldPageTests(subject: Subject): void {
         assert.throws(() => cold.writePage(0, first.subarray(1)), refused);
         assert.throws(() => cold.compressPage(cold, 2, 0), refused);
         assert.throws(() => hot.compressPage(hot, 0, 0), refused);
-        const other = backend.createKvArena({ ...shape, layers: 1 }, 1, format);
+        const other = backend.createKvArena({ ...shape, layers: 1 }, 1, { format });
         assert.throws(() => other.compressPage(hot, 0, 0), refused);
         return first;
       };

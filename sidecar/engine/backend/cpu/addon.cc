@@ -24,7 +24,7 @@ using gs::Engine;
 using gs::MatrixFormat;
 
 // Raised with every change of the functions or of the operation list; native.ts refuses another number.
-constexpr int kAbiVersion = 6;
+constexpr int kAbiVersion = 7;
 
 constexpr int64_t kMaxDimension = int64_t{1} << 31;
 constexpr double kMaxExactInteger = 9007199254740992.0;
@@ -176,6 +176,7 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
                     method<&CpuAddon::read_page>("readPage"),
                     method<&CpuAddon::write_page>("writePage"),
                     method<&CpuAddon::compress_page>("compressPage"),
+                    method<&CpuAddon::bound_page>("boundPage"),
                     method<&CpuAddon::submit>("submit"),
                     method<&CpuAddon::cancel>("cancel"),
                     method<&CpuAddon::read_back>("readBack"),
@@ -353,14 +354,15 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     return info.Env().Undefined();
   }
 
-  // (engine, layers, kvHeads, headDim, pages, format) -> {handle, pageBytes}
+  // (engine, layers, kvHeads, headDim, pages, format, bounded) -> {handle, pageBytes}
   Napi::Value create_arena(const Info& info) {
     Engine& engine = *host(info).engine;
     const auto arena = engine.create_arena(
         integer(info[1], 1, 4096, "Layers"), integer(info[2], 1, 4096, "KV heads"),
         integer(info[3], 1, 4096, "The head size"), integer(info[4], 1, int64_t{1} << 24, "Pages"),
         static_cast<gs::KvFormat>(
-            integer(info[5], 0, static_cast<int64_t>(gs::KvFormat::kInt4), "A KV format")));
+            integer(info[5], 0, static_cast<int64_t>(gs::KvFormat::kInt4), "A KV format")),
+        integer(info[6], 0, 1, "Whether keys have bounds") == 1);
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("handle", static_cast<double>(engine.objects().arenas.add(arena)));
     result.Set("pageBytes", static_cast<double>(arena->page_bytes()));
@@ -421,6 +423,14 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     const gs::KvArenaObject& to = *arenas.get(handle(info[3]));
     target.engine->compress_page(from, integer(info[2], 0, from.pages - 1, "A page"), to,
                                  integer(info[4], 0, to.pages - 1, "A page"));
+    return info.Env().Undefined();
+  }
+
+  // (engine, arena, page). A pass may run that does not write the page or choose by its bounds.
+  Napi::Value bound_page(const Info& info) {
+    Engine& engine = *host(info).engine;
+    const gs::KvArenaObject& arena = *engine.objects().arenas.get(handle(info[1]));
+    engine.bound_page(arena, integer(info[2], 0, arena.pages - 1, "A page"));
     return info.Env().Undefined();
   }
 

@@ -6,7 +6,7 @@ import {
   BackendError,
   type BackendMemory,
   type KvArena,
-  type KvFormat,
+  type KvArenaOptions,
   type KvShape,
   type Matrix,
   type OperationTime,
@@ -139,8 +139,8 @@ class NativeCpuBackend implements CpuBackend {
     return new CpuActivation(this.#owner, tokens, width);
   }
 
-  createKvArena(shape: KvShape, pages: number, format: KvFormat = 'f16'): KvArena {
-    return new CpuKvArena(this.#owner, shape, pages, format);
+  createKvArena(shape: KvShape, pages: number, options: KvArenaOptions = {}): KvArena {
+    return new CpuKvArena(this.#owner, shape, pages, { format: 'f16', bounded: false, ...options });
   }
 
   createPass(): Pass {

@@ -1,5 +1,5 @@
 /** The CPU backend's matrices, vectors, activations and arenas: handles of one engine, with the shapes for checks. */
-import type { Activation, KvArena, KvFormat, KvShape, Matrix, Vector } from '../backend.ts';
+import type { Activation, KvArena, KvArenaOptions, KvFormat, KvShape, Matrix, Vector } from '../backend.ts';
 import type { TensorType, WeightSource } from '../tensor.ts';
 import { guard, KV_FORMATS, type NativeAddon } from './native.ts';
 
@@ -83,16 +83,26 @@ export class CpuKvArena implements KvArena {
   readonly format: KvFormat;
   readonly pages: number;
   readonly pageBytes: number;
+  readonly bounded: boolean;
   #disposed = false;
 
-  constructor(owner: Owner, shape: KvShape, pages: number, format: KvFormat) {
+  constructor(owner: Owner, shape: KvShape, pages: number, { format, bounded }: Required<KvArenaOptions>) {
     this.owner = owner;
     this.shape = shape;
     this.format = format;
+    this.bounded = bounded;
     this.pages = pages;
     const { layers, kvHeads, headDim } = shape;
     const { handle, pageBytes } = guard(() =>
-      owner.native.createArena(owner.engine, layers, kvHeads, headDim, pages, KV_FORMATS.indexOf(format)),
+      owner.native.createArena(
+        owner.engine,
+        layers,
+        kvHeads,
+        headDim,
+        pages,
+        KV_FORMATS.indexOf(format),
+        bounded ? 1 : 0,
+      ),
     );
     this.id = handle;
     this.pageBytes = pageBytes;
@@ -115,6 +125,10 @@ export class CpuKvArena implements KvArena {
       throw new RangeError('compressPage: the arena is not of this backend');
     }
     guard(() => this.owner.native.compressPage(this.owner.engine, from.id, page, this.id, to));
+  }
+
+  boundPage(page: number): void {
+    guard(() => this.owner.native.boundPage(this.owner.engine, this.id, page));
   }
 
   dispose(): void {

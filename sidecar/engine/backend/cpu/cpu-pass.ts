@@ -227,6 +227,7 @@ export class CpuPass implements Pass {
     this.#writeList(visibleUntil);
     this.#writeList(kv.pageTable);
     this.#writeColdPages(arena, kv, options);
+    this.#writeChoice(arena, kv, options);
   }
 
   geluMul(out: Activation, gate: Activation, up: Activation, tokens: number): void {
@@ -394,6 +395,31 @@ export class CpuPass implements Pass {
     for (const page of pageTable) requireCount(page, 0, arena.pages - 1, 'attention: a compressed page');
     this.#write(1, arena.id, hotPages);
     this.#writeList(pageTable);
+  }
+
+  #writeChoice(hot: CpuKvArena, { sparse, cold }: KvView, options: AttentionOptions): void {
+    const { position, tokens, window, heads, missed } = options;
+    if (sparse === undefined || coldPages(sparse.recentPages, position + tokens - 1) === 0) {
+      this.#write(0);
+      return;
+    }
+    const arena = cold !== undefined && cold.pageTable.length > 0 ? cold.arena : hot;
+    require(window === null, 'attention: tokens choose among pages of global layers only');
+    require(arena instanceof CpuKvArena && arena.bounded, 'attention: the pages have no bounds of keys');
+    requireCount(sparse.topPages, 1, MAX_POSITION, 'attention: topPages');
+    requireCount(sparse.recentPages, cold?.hotPages ?? 1, MAX_POSITION, 'attention: recentPages');
+    require(coldPages(sparse.recentPages, position + tokens - 1) * PAGE_POSITIONS <=
+      position, `attention: ${sparse.recentPages} recent pages are too few for a pass of ${tokens} tokens`);
+    this.#write(1, sparse.recentPages, sparse.topPages);
+    if (missed === undefined) {
+      this.#write(0);
+      return;
+    }
+    const bound = this.#activation(missed, 'attention: missed');
+    require(bound.width ===
+      heads, `attention: missed has width ${bound.width}, not one for each of ${heads} heads`);
+    requireCount(tokens, 1, bound.tokens, 'attention: tokens of missed');
+    this.#write(1, bound.id);
   }
 
   #write(...words: number[]): void {

@@ -169,7 +169,7 @@ std::shared_ptr<ActivationObject> Engine::create_activation(int64_t tokens, int6
 }
 
 std::shared_ptr<KvArenaObject> Engine::create_arena(int64_t layers, int64_t kv_heads, int64_t head_dim,
-                                                    int64_t pages, KvFormat format) const {
+                                                    int64_t pages, KvFormat format, bool bounded) const {
   auto arena = std::make_shared<KvArenaObject>();
   arena->format = format;
   arena->layers = layers;
@@ -185,6 +185,11 @@ std::shared_ptr<KvArenaObject> Engine::create_arena(int64_t layers, int64_t kv_h
     throw RangeError("A KV arena is too large.");
   }
   arena->memory = Region(bytes, bytes >= kHugeArena ? HugePages::kYes : HugePages::kNo, "the KV cache");
+  if (bounded) {
+    // Not more than the pages themselves, so this does not overflow.
+    arena->bounds = Region(arena->page_bound_bytes() * static_cast<size_t>(pages), HugePages::kNo,
+                           "bounds of the KV cache's keys");
+  }
   return arena;
 }
 
@@ -199,6 +204,16 @@ void Engine::compress_page(const KvArenaObject& from, int64_t from_page, const K
   Region scratch(kScratchBytes, HugePages::kNo, "compressing a KV page");
   for (int64_t task = 0; task < kernels_.kv_compress.tasks(args); ++task)
     kernels_.kv_compress.run(args, task, reinterpret_cast<float*>(scratch.data()));
+}
+
+void Engine::bound_page(const KvArenaObject& arena, int64_t page) const {
+  if (arena.bounds.size() == 0) throw RangeError("This KV arena was made without bounds of keys.");
+  const KvBoundArgs args = {arena.page(page),
+                            arena.bounds.data() + static_cast<size_t>(page) * arena.page_bound_bytes(),
+                            arena.format, arena.layers * arena.kv_heads, arena.head_dim};
+  Region scratch(kScratchBytes, HugePages::kNo, "bounds of a KV page");
+  for (int64_t task = 0; task < kernels_.kv_bound.tasks(args); ++task)
+    kernels_.kv_bound.run(args, task, reinterpret_cast<float*>(scratch.data()));
 }
 
 namespace {
@@ -306,6 +321,9 @@ void Engine::run_op(AttentionOp& op) {
   op.args.kv.page_table = op.page_table.data();
   op.args.kv.page_table_length = static_cast<int64_t>(op.page_table.size());
   op.args.cold.page_table = op.cold_table.data();
+  op.args.sparse.page_table = op.args.cold.base != nullptr ? op.args.cold.page_table : op.args.kv.page_table;
+  op.args.sparse.chosen = nullptr;
+  if (op.args.sparse.bounds != nullptr) choose_pages(op.args);
   const int64_t floats = kernels_.attention_partials_floats(op.args);
   const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
   if (bytes > partials_.size()) {
@@ -315,6 +333,20 @@ void Engine::run_op(AttentionOp& op) {
   op.args.partials = reinterpret_cast<float*>(partials_.data());
   run_kernel(kernels_.attention, op.args);
   if (floats > 0) run_kernel(kernels_.attention_merge, op.args);
+}
+
+void Engine::choose_pages(AttentionArgs& args) {
+  const int64_t last_page = (args.position + args.tokens - 1) / kPagePositions;
+  const int64_t pages = last_page + 1 - args.sparse.recent_pages;
+  if (pages <= 0) return;
+  args.sparse.words = (pages + 63) / 64;
+  const auto sets = static_cast<size_t>(args.tokens * args.kv.kv_heads * args.sparse.words);
+  const auto rows = static_cast<size_t>(args.tokens * args.heads);
+  uint8_t* memory =
+      shared(choices_, sets * sizeof(uint64_t) + rows * 2 * sizeof(float), "choices among KV pages");
+  args.sparse.chosen = reinterpret_cast<uint64_t*>(memory);
+  args.sparse.unread = reinterpret_cast<float*>(memory + sets * sizeof(uint64_t));
+  run_kernel(kernels_.attention_select, args);
 }
 
 void Engine::run_op(const RowsOp& op) {
@@ -391,8 +423,8 @@ QuantizedActivations Engine::rounded(int buffer, int64_t tokens, int64_t columns
 }
 
 void Engine::count_shared_scratch() {
-  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size() + image_.size() +
-                        products_.size() + screened_.size());
+  shared_scratch_.store(rounded_[0].size() + rounded_[1].size() + partials_.size() + choices_.size() +
+                        image_.size() + products_.size() + screened_.size());
 }
 
 }  // namespace gs

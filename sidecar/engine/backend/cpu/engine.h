@@ -77,8 +77,11 @@ class Engine {
 
   std::shared_ptr<ActivationObject> create_activation(int64_t tokens, int64_t width) const;
   std::shared_ptr<KvArenaObject> create_arena(int64_t layers, int64_t kv_heads, int64_t head_dim,
-                                              int64_t pages, KvFormat format) const;
-  // Rounds an F16 page to the format of `to`; on the calling thread, between passes.
+                                              int64_t pages, KvFormat format, bool bounded) const;
+  // Makes the bounds of a page's keys; on the calling thread, as compress_page.
+  void bound_page(const KvArenaObject& arena, int64_t page) const;
+  // Rounds an F16 page to the format of `to`; on the calling thread. A pass may run that touches neither
+  // page.
   void compress_page(const KvArenaObject& from, int64_t from_page, const KvArenaObject& to,
                      int64_t to_page) const;
 
@@ -95,6 +98,8 @@ class Engine {
       if (!is_cancelled()) kernel.run(args, task, scratch);
     });
   }
+  // Lets each token of `args` choose its pages.
+  void choose_pages(AttentionArgs& args);
   bool is_cancelled() const;
   void run_op(EmbedOp& op);
   void run_op(const RowsOp& op);
@@ -124,7 +129,7 @@ class Engine {
   Profile profile_;
 
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
-  Region rounded_[2], partials_, image_, products_, screened_;
+  Region rounded_[2], partials_, choices_, image_, products_, screened_;
   std::atomic<size_t> shared_scratch_{0};
   Screening screening_;
   void count_shared_scratch();

@@ -16,7 +16,7 @@ import {
 } from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
-const ABI_VERSION = 6;
+const ABI_VERSION = 7;
 
 /** `MatrixFormat` of kernels.h, in its order. */
 export const MATRIX_FORMATS = [
@@ -68,11 +68,13 @@ export interface NativeAddon {
     pages: number,
     /** Index into {@link KV_FORMATS}. */
     format: number,
+    bounded: 0 | 1,
   ): { handle: number; pageBytes: number };
   disposeArena(engine: number, arena: number): void;
   copyPage(engine: number, arena: number, from: number, to: number): void;
   readPage(engine: number, arena: number, page: number, target: Uint8Array): void;
   writePage(engine: number, arena: number, page: number, source: Uint8Array): void;
+  boundPage(engine: number, arena: number, page: number): void;
   compressPage(engine: number, from: number, page: number, to: number, toPage: number): void;
   /** Runs the first `count` numbers of `words`, which are read before the call returns. */
   submit(engine: number, pass: number, words: Float64Array, count: number): Promise<void>;

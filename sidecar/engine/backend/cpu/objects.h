@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kernels/kernels.h"
-#include "kernels/kv_codes.h"
+#include "kernels/kv_bounds.h"
 #include "memory.h"
 
 namespace gs {
@@ -48,12 +48,15 @@ struct ActivationObject {
 // (kv_layout.h, kv_codes.h).
 struct KvArenaObject {
   Region memory;
+  Region bounds;  // of keys (kv_bounds.h), page by page; empty where nobody chooses pages
   KvFormat format;
   int64_t layers, kv_heads, head_dim, pages;
 
   size_t layer_bytes() const { return kv_head_bytes(format, head_dim) * static_cast<size_t>(kv_heads); }
   size_t page_bytes() const { return layer_bytes() * static_cast<size_t>(layers); }
   uint8_t* page(int64_t index) const { return memory.data() + static_cast<size_t>(index) * page_bytes(); }
+  size_t layer_bound_bytes() const { return kv_bound_bytes(head_dim) * static_cast<size_t>(kv_heads); }
+  size_t page_bound_bytes() const { return layer_bound_bytes() * static_cast<size_t>(layers); }
 };
 
 }  // namespace gs

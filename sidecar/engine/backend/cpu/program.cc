@@ -303,17 +303,22 @@ class Decoder {
         least = until;
       }
     }
-    op.args = {kv(layer, arena), {},      q.data(), out.data(), position, count, heads,
-               window,           nullptr, scale,    nullptr};
+    op.args = {kv(layer, arena), {},      {},    q.data(), out.data(), position, count, heads,
+               window,           nullptr, scale, nullptr};
+    const KvArenaObject* behind = &arena;
     if (integer(0, 1) == 1) {
       require(window == 0, "attention: only global layers have compressed pages");
-      cold_pages(op, arena, layer);
+      behind = &cold_pages(op, arena, layer);
+    }
+    if (integer(0, 1) == 1) {
+      require(window == 0, "attention: tokens choose among pages of global layers only");
+      sparse_pages(op, *behind, layer);
     }
     program_.ops.emplace_back(std::move(op));
   }
 
   // The compressed pages behind an attention's F16 ones.
-  void cold_pages(AttentionOp& op, const KvArenaObject& hot, int64_t layer) {
+  const KvArenaObject& cold_pages(AttentionOp& op, const KvArenaObject& hot, int64_t layer) {
     const KvArenaObject& arena = object(objects_.arenas);
     require(arena.format != KvFormat::kF16, "attention: the compressed pages are F16");
     require(arena.layers == hot.layers && arena.kv_heads == hot.kv_heads && arena.head_dim == hot.head_dim,
@@ -326,6 +331,39 @@ class Decoder {
     op.args.cold = {
         arena.memory.data(), arena.page_bytes(), arena.layer_bytes() * static_cast<size_t>(layer), nullptr,
         arena.format,        hot_pages};
+    return arena;
+  }
+
+  // The bounds by which tokens choose among the pages of `arena`.
+  void sparse_pages(AttentionOp& op, const KvArenaObject& arena, int64_t layer) {
+    AttentionArgs& args = op.args;
+    const int64_t recent = integer(1, kMaxPosition), top = integer(1, kMaxPosition);
+    require(arena.bounds.size() > 0, "attention: the pages have no bounds of keys");
+    require(args.cold.base == nullptr || recent >= args.cold.hot_pages,
+            "attention: tokens choose among compressed pages only, where there are any");
+    const int64_t last_page = (args.position + args.tokens - 1) / kPagePositions;
+    // Pages to choose from were complete before this pass.
+    require((args.position + args.tokens - 1) / kPagePositions + 1 - recent <= args.position / kPagePositions,
+            "attention: too few recent pages for this pass");
+    require(page_choice_bytes(args.heads / arena.kv_heads, arena.head_dim, last_page + 1) <= kScratchBytes,
+            "attention: too many pages to choose from");
+    args.sparse = {arena.bounds.data(),
+                   arena.page_bound_bytes(),
+                   arena.layer_bound_bytes() * static_cast<size_t>(layer),
+                   nullptr,
+                   recent,
+                   top,
+                   nullptr,
+                   0,
+                   nullptr,
+                   nullptr};
+    if (integer(0, 1) == 1) {
+      const ActivationObject& missed = activation();
+      require(missed.width == args.heads && args.tokens <= missed.tokens && missed.data() != args.out &&
+                  missed.data() != args.q,
+              "attention: what was missed does not fit");
+      args.sparse.missed = missed.data();
+    }
   }
 
   void gelu_mul() {

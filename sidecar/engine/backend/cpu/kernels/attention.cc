@@ -9,6 +9,7 @@
 // A NaN in q, or in a visible K or V, makes that row NaN and no other; so does a score of +infinity.
 #include "attention_cold.h"
 #include "attention_plan.h"
+#include "attention_sparse.h"
 #include "attention_tile.h"
 #include "kernels.h"
 #include "kv_layout.h"
@@ -109,14 +110,14 @@ void add_values(const BlockState& state, const AttentionBlock& block, int64_t fi
 
 template <bool kInt4>
 void attend_cold_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
-                      int64_t page_start, int64_t first_token) {
+                      int64_t page_start, int64_t first_token, int64_t last_token) {
   const int64_t head_dim = args.kv.head_dim;
   const size_t run_bytes = kv_head_bytes(args.cold.format, head_dim);
   const auto page = static_cast<size_t>(args.cold.page_table[page_start / kPagePositions]);
   const uint8_t* run = args.cold.base + page * args.cold.page_bytes + args.cold.layer_offset +
                        static_cast<size_t>(block.kv_head) * run_bytes;
   const auto head = coded_head<CodedHead>(run, args.cold.format, head_dim);
-  const int64_t first = first_token * block.heads, count = block.rows() - first;
+  const int64_t first = first_token * block.heads, count = (last_token - first_token) * block.heads;
   cold_scores<kInt4>(head, state.cold, first, count, head_dim, state.p);
   for (int64_t row = first; row < first + count; ++row) {
     softmax_page(state.p + row * kPagePositions, {0, kPagePositions}, state.peak + row,
@@ -133,19 +134,37 @@ int64_t first_cold_token(const AttentionArgs& args, const AttentionBlock& block,
   return token < 0 ? 0 : token < block.tokens ? token : block.tokens;
 }
 
-void attend_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
-                 int64_t page_start) {
-  const int64_t head_dim = args.kv.head_dim;
-  const int64_t hot_tokens = first_cold_token(args, block, page_start);
-  if (hot_tokens < block.tokens) {
-    if (args.cold.format == KvFormat::kInt4) {
-      attend_cold_page<true>(args, block, state, page_start, hot_tokens);
-    } else {
-      attend_cold_page<false>(args, block, state, page_start, hot_tokens);
+// The K part of the next page that the block's token `token` reads, to be fetched meanwhile; `otherwise` if
+// there is none in the pass or, where tokens choose, in the split.
+const uint16_t* keys_ahead(const AttentionArgs& args, const AttentionBlock& block, int64_t page_start,
+                           int64_t token, const uint16_t* otherwise) {
+  int64_t next = page_start + kPagePositions;
+  int64_t end = args.position + args.tokens;
+  if (args.sparse.chosen != nullptr) {
+    const int64_t split_end = (page_start / kSplitPositions + 1) * kSplitPositions;
+    end = split_end < end ? split_end : end;
+    while (next < end && !reads_page(args, block.first_token + token, block.kv_head, next / kPagePositions)) {
+      next += kPagePositions;
     }
   }
+  return next < end ? key_tiles(kv_head_in_page(args.kv, next, block.kv_head)) : otherwise;
+}
+
+// The block's tokens [first, last), all of which read the page if they see it.
+void attend_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
+                 int64_t page_start, int64_t first, int64_t last) {
+  const int64_t head_dim = args.kv.head_dim;
+  const int64_t turns = first_cold_token(args, block, page_start);
+  const int64_t first_cold = turns > first ? turns : first;
+  if (first_cold < last) {
+    if (args.cold.format == KvFormat::kInt4) {
+      attend_cold_page<true>(args, block, state, page_start, first_cold, last);
+    } else {
+      attend_cold_page<false>(args, block, state, page_start, first_cold, last);
+    }
+    last = first_cold;
+  }
   // Windows move with the token, so the tokens that see anything of a page are consecutive.
-  int64_t first = 0, last = hot_tokens;
   while (first < last && visible(args, block.first_token + first, page_start).empty()) ++first;
   while (last > first && visible(args, block.first_token + last - 1, page_start).empty()) --last;
   if (first == last) return;
@@ -153,9 +172,7 @@ void attend_page(const AttentionArgs& args, const AttentionBlock& block, const B
   uint16_t* head = kv_head_in_page(args.kv, page_start, block.kv_head);
   const uint16_t* keys = key_tiles(head);
   const uint16_t* values = value_rows(head, head_dim);
-  const bool more = page_start + kPagePositions < args.position + args.tokens;
-  const uint16_t* next_keys =
-      more ? key_tiles(kv_head_in_page(args.kv, page_start + kPagePositions, block.kv_head)) : keys;
+  const uint16_t* next_keys = keys_ahead(args, block, page_start, first, keys);
   const int from = visible(args, block.first_token + first, page_start).from;
   const int to = visible(args, block.first_token + last - 1, page_start).to;
   score_rows((last - first) * block.heads, state.q + first * block.heads * head_dim, keys, head_dim,
@@ -200,7 +217,15 @@ void attend_split(const AttentionArgs& args, const AttentionBlock& block, const 
   __builtin_memset(state.output, 0, sizeof(float) * rows * args.kv.head_dim);
   const int64_t start = split * kSplitPositions;
   for (int64_t page = start; page < start + kSplitPositions; page += kPagePositions) {
-    attend_page(args, block, state, page);
+    const auto reads = [&](int64_t token) {
+      return reads_page(args, block.first_token + token, block.kv_head, page / kPagePositions);
+    };
+    for (int64_t first = 0; first < block.tokens;) {
+      int64_t last = first;
+      while (last < block.tokens && reads(last)) ++last;
+      if (first < last) attend_page(args, block, state, page, first, last);
+      first = last + 1;
+    }
   }
 }
 
@@ -228,10 +253,16 @@ void merge(Partial& total, float* total_output, Partial next, const float* next_
   }
 }
 
-void finish(const AttentionArgs& args, int64_t token, int64_t head, const float* output, float sum) {
+void finish(const AttentionArgs& args, int64_t token, int64_t head, const float* output, Partial total) {
   const int64_t head_dim = args.kv.head_dim;
   float* out = args.out + (token * args.heads + head) * head_dim;
-  for (int64_t d = 0; d < head_dim; d += kLanes) store(out + d, load(output + d) / broadcast(sum));
+  for (int64_t d = 0; d < head_dim; d += kLanes) store(out + d, load(output + d) / broadcast(total.sum));
+  if (args.sparse.chosen == nullptr || args.sparse.missed == nullptr) return;
+  const float* unread = unread_mass(args, token, head);
+  const float ratio = unread[1] == 0 ? 0 : unread[1] * exp(unread[0] - total.peak) / total.sum;
+  const float share = ratio < 0x1p100f ? ratio / (1 + ratio) : 1;
+  float* missed = args.sparse.missed + token * args.heads + head;
+  if (share > *missed) *missed = share;
 }
 
 // Where the split path keeps a row's result between its two phases.
@@ -269,7 +300,7 @@ void attend_block(const AttentionArgs& args, const AttentionBlock& block, const 
   }
   for (int64_t row = 0; row < block.rows(); ++row) {
     finish(args, block.first_token + row / block.heads, block.first_head + row % block.heads,
-           state.total_output + row * head_dim, state.total_sum[row]);
+           state.total_output + row * head_dim, {state.total_peak[row], state.total_sum[row]});
   }
 }
 
@@ -323,7 +354,7 @@ void attention_merge(const AttentionArgs& args, int64_t task, float* scratch) {
     const PartialSlot slot = partial_slot(args, plan, split, token, head);
     merge(total, scratch, {slot.state[0], slot.state[1]}, slot.output, args.kv.head_dim);
   }
-  finish(args, token, head, scratch, total.sum);
+  finish(args, token, head, scratch, total);
 }
 
 }  // namespace gs::GS_ISA

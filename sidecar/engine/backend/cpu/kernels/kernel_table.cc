@@ -15,6 +15,8 @@ const KernelTable& kernel_table() {
       {rope_tasks, rope},
       {kv_write_tasks, kv_write},
       {kv_compress_tasks, kv_compress},
+      {kv_bound_tasks, kv_bound},
+      {attention_select_tasks, attention_select},
       attention_partials_floats,
       {attention_tasks, attention},
       {attention_merge_tasks, attention_merge},

@@ -49,6 +49,28 @@ struct ColdKvArgs {
   int64_t hot_pages;
 };
 
+// Bounds of keys by which tokens choose the pages they read (attention_sparse.h); page t of the sequence is
+// page_table[t]. A token reads the last `recent_pages` pages, the first one, and `top_pages` of the others.
+struct SparseKvArgs {
+  const uint8_t* bounds;  // null: every page is read
+  size_t page_bytes, layer_offset;
+  const int32_t* page_table;
+  int64_t recent_pages, top_pages;
+  uint64_t* chosen;  // [tokens][kv_heads][words], a bit for each page; null before the choice
+  int64_t words;
+  float* unread;  // [tokens][heads][2]
+  // [tokens][heads], or null: raised to the share of a row's weights that unread pages may have held.
+  float* missed;
+};
+
+// Pages of any format to the bounds of their keys: `runs` KV heads of all layers, one behind the other.
+struct KvBoundArgs {
+  const uint8_t* from;
+  uint8_t* to;
+  KvFormat format;
+  int64_t runs, head_dim;
+};
+
 // F16 pages to codes: `runs` KV heads of all layers, one behind the other.
 struct KvCompressArgs {
   const uint16_t* from;
@@ -67,6 +89,7 @@ struct KvWriteArgs {
 struct AttentionArgs {
   KvArgs kv;
   ColdKvArgs cold;
+  SparseKvArgs sparse;
   const float* q;  // [tokens][heads * head_dim]
   float* out;
   int64_t position, tokens, heads;
@@ -282,6 +305,8 @@ struct KernelTable {
   Kernel<RopeArgs> rope;
   Kernel<KvWriteArgs> kv_write;
   Kernel<KvCompressArgs> kv_compress;
+  Kernel<KvBoundArgs> kv_bound;
+  Kernel<AttentionArgs> attention_select;  // before attention, where tokens choose their pages
   AttentionPartialsFloats attention_partials_floats;
   Kernel<AttentionArgs> attention;
   Kernel<AttentionArgs> attention_merge;  // second phase; runs only if attention_partials_floats() > 0
@@ -319,6 +344,8 @@ GS_DECLARE_KERNEL(rms_norm, RmsNormArgs);
 GS_DECLARE_KERNEL(rope, RopeArgs);
 GS_DECLARE_KERNEL(kv_write, KvWriteArgs);
 GS_DECLARE_KERNEL(kv_compress, KvCompressArgs);
+GS_DECLARE_KERNEL(kv_bound, KvBoundArgs);
+GS_DECLARE_KERNEL(attention_select, AttentionArgs);
 int64_t attention_partials_floats(const AttentionArgs&);
 GS_DECLARE_KERNEL(attention, AttentionArgs);
 GS_DECLARE_KERNEL(attention_merge, AttentionArgs);
