@@ -30,6 +30,7 @@ export const command: Command = {
         key,
         tokens,
         values: soft,
+        cached,
       } = await engine.encodeImage(image, {
         letterbox: flag(values, 'letterbox'),
         signal,
@@ -40,9 +41,17 @@ export const command: Command = {
       const width = soft.length / tokens;
       if (out !== undefined) writeFileSync(out, littleEndian(soft));
       context.print(
-        `${image.width} x ${image.height} pixels: ${tokens} tokens of ${width}, ${(ms / 1000).toFixed(2)} s\n`,
+        `${image.width} x ${image.height} pixels: ${tokens} tokens of ${width}, ${cached ? 'from disk' : `${(ms / 1000).toFixed(2)} s`}\n`,
       );
-      context.result({ tokens, width, ms, key, image_width: image.width, image_height: image.height });
+      context.result({
+        tokens,
+        width,
+        ms,
+        cached,
+        key,
+        image_width: image.width,
+        image_height: image.height,
+      });
     } finally {
       line.clear();
       await engine.dispose();

@@ -1,11 +1,11 @@
 /** The engine's public face: token ids in, token ids out. */
 import type { KvFormat, OperationTime } from './backend/backend.ts';
-import type { EncodeProgress } from './image-encoder.ts';
+import type { EncodedEmbedding, EncodeProgress } from './image-encoder.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
 import { NO_IMAGE_TOWER } from './open-tower.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
-import type { ImageEmbedding, PromptImage } from './vision/prompt-image.ts';
+import type { PromptImage } from './vision/prompt-image.ts';
 import type { RgbImage } from './vision/rgb-image.ts';
 
 export interface EngineOptions {
@@ -156,9 +156,9 @@ export interface Engine {
   readonly imageProblem: string | null;
   /**
    * Runs the image tower, in the background; its weights are loaded for the first image and dropped when none has come for a
-   * while. Rejects with NoImageTower, OutOfMemory, or the signal's reason as soon as that fires.
+   * while. What it made of an image is kept on disk beside the KV store, where there is one. Rejects with NoImageTower, OutOfMemory, or the signal's reason as soon as that fires.
    */
-  encodeImage(image: RgbImage, options?: EncodeImageOptions): Promise<ImageEmbedding>;
+  encodeImage(image: RgbImage, options?: EncodeImageOptions): Promise<EncodedEmbedding>;
   dispose(): Promise<void>;
 }
 

@@ -12,7 +12,7 @@ import {
   NoImageTower,
 } from './engine.ts';
 import { EventQueue } from './event-queue.ts';
-import { ImageEncoder } from './image-encoder.ts';
+import { type EncodedEmbedding, type EncoderOptions, ImageEncoder } from './image-encoder.ts';
 import type { KvCache } from './kv/kv-cache.ts';
 import type { KvStore } from './kv/store/kv-store.ts';
 import type { Gemma3 } from './model/gemma3.ts';
@@ -22,7 +22,7 @@ import { Scheduler } from './scheduler.ts';
 import type { WorkReport } from './sequence.ts';
 import type { Speculation } from './speculation/speculation.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
-import { type ImageEmbedding, imageIds, type PromptImage } from './vision/prompt-image.ts';
+import { imageIds, type PromptImage } from './vision/prompt-image.ts';
 import type { RgbImage } from './vision/rgb-image.ts';
 import { imageTokens, towerMemoryBytes } from './vision/tower-file.ts';
 
@@ -38,6 +38,8 @@ export interface EngineParts {
   readonly kv: KvCache;
   readonly speculation: Speculation | null;
   readonly store: KvStore | null;
+  /** Where what became of images is kept on disk, and what names the tower. */
+  readonly imageCache: Pick<EncoderOptions, 'store' | 'digest'>;
   readonly accelerated: Promise<void>;
 }
 
@@ -70,6 +72,7 @@ export class GemmaEngine implements Engine {
     kv,
     speculation,
     store,
+    imageCache,
     accelerated,
   }: EngineParts) {
     this.model = description;
@@ -86,7 +89,12 @@ export class GemmaEngine implements Engine {
     this.imageProblem = tower.problem;
     this.#encoder =
       tower.file &&
-      new ImageEncoder(tower.file, backend, (errand, signal) => this.#scheduler.runPass(errand, signal));
+      new ImageEncoder({
+        file: tower.file,
+        backend,
+        runPass: (errand, signal) => this.#scheduler.runPass(errand, signal),
+        ...imageCache,
+      });
     this.#speculation = speculation;
   }
 
@@ -108,7 +116,7 @@ export class GemmaEngine implements Engine {
       onProgress = () => {},
       signal = new AbortController().signal,
     }: EncodeImageOptions = {},
-  ): Promise<ImageEmbedding> {
+  ): Promise<EncodedEmbedding> {
     if (this.#encoder === null) throw new NoImageTower(this.imageProblem ?? undefined);
     return this.#encoder.encode(image, { letterbox, onProgress, signal });
   }

@@ -1,9 +1,10 @@
-/** The image tower as the engine holds it: loaded at the first image, dropped when idle. */
+/** The image tower as the engine holds it: loaded at the first image that is not on disk, dropped when idle. */
 import { createHash } from 'node:crypto';
 import { availableMemory } from './available-memory.ts';
 import { type Backend, OutOfMemory } from './backend/backend.ts';
 import type { Errand } from './scheduler.ts';
 import { unlessAborted } from './unless-aborted.ts';
+import type { EmbeddingStore } from './vision/embedding-store.ts';
 import type { ImageEmbedding } from './vision/prompt-image.ts';
 import { letterboxed, resize } from './vision/resize.ts';
 import { imageId, type RgbImage } from './vision/rgb-image.ts';
@@ -23,6 +24,21 @@ export interface EncodeProgress {
   readonly layers: number;
 }
 
+export interface EncodedEmbedding extends ImageEmbedding {
+  /** It was on disk: nothing was computed. */
+  readonly cached: boolean;
+}
+
+export interface EncoderOptions {
+  readonly file: TowerFile;
+  readonly backend: Backend;
+  readonly runPass: (errand: Errand, signal: AbortSignal) => Promise<void>;
+  /** Where embeddings are kept; null keeps none. */
+  readonly store: EmbeddingStore | null;
+  /** SHA-256 of the tower's file. */
+  readonly digest: (signal: AbortSignal) => Promise<string>;
+}
+
 export interface EncodeRequest {
   readonly letterbox: boolean;
   readonly onProgress: (progress: EncodeProgress) => void;
@@ -32,24 +48,25 @@ export interface EncodeRequest {
 export class ImageEncoder {
   readonly file: TowerFile;
   readonly #backend: Backend;
-  readonly #runPass: (errand: Errand, signal: AbortSignal) => Promise<void>;
+  readonly #runPass: EncoderOptions['runPass'];
+  readonly #store: EmbeddingStore | null;
+  readonly #digest: EncoderOptions['digest'];
+  #knownDigest: string | null = null;
   #tower: Tower | null = null;
   #idle: NodeJS.Timeout | null = null;
   /** One image after another: they share the tower and its memory. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(
-    file: TowerFile,
-    backend: Backend,
-    runPass: (errand: Errand, signal: AbortSignal) => Promise<void>,
-  ) {
+  constructor({ file, backend, runPass, store, digest }: EncoderOptions) {
     this.file = file;
     this.#backend = backend;
     this.#runPass = runPass;
+    this.#store = store;
+    this.#digest = digest;
   }
 
   /** Rejects with OutOfMemory, or with the signal's reason as soon as it fires. */
-  encode(image: RgbImage, request: EncodeRequest): Promise<ImageEmbedding> {
+  encode(image: RgbImage, request: EncodeRequest): Promise<EncodedEmbedding> {
     request.onProgress({ phase: 'waiting', layer: 0, layers: this.file.config.layers });
     const result = this.#last.then(() => this.#encode(image, request));
     this.#last = result.catch(() => {});
@@ -61,7 +78,20 @@ export class ImageEncoder {
     this.#drop();
   }
 
-  async #encode(image: RgbImage, { letterbox, onProgress, signal }: EncodeRequest): Promise<ImageEmbedding> {
+  async #encode(image: RgbImage, request: EncodeRequest): Promise<EncodedEmbedding> {
+    const { signal } = request;
+    signal.throwIfAborted();
+    const key = await this.#key(image, request);
+    const stored = (await this.#store?.get(key)) ?? null;
+    if (stored !== null && stored.tokens === imageTokens(this.file.config))
+      return { ...stored, cached: true };
+    const values = await this.#compute(image, request);
+    const embedding = { key, tokens: imageTokens(this.file.config), values };
+    await this.#store?.put(embedding);
+    return { ...embedding, cached: false };
+  }
+
+  async #compute(image: RgbImage, { letterbox, onProgress, signal }: EncodeRequest): Promise<Float32Array> {
     signal.throwIfAborted();
     if (this.#idle !== null) clearTimeout(this.#idle);
     const { config } = this.file;
@@ -75,8 +105,7 @@ export class ImageEncoder {
       }
       const run: RunPass = (record, finish) => this.#runPass({ record, ...(finish && { finish }) }, signal);
       const onLayer = (layer: number) => onProgress({ phase: 'encoding', layer, layers });
-      const values = await this.#tower.encode(sized, run, onLayer);
-      return { key: this.key(image, letterbox), tokens: imageTokens(config), values };
+      return await this.#tower.encode(sized, run, onLayer);
     } catch (error) {
       signal.throwIfAborted();
       throw error;
@@ -85,10 +114,17 @@ export class ImageEncoder {
     }
   }
 
-  /** Names pixels, recipe and tower together. */
-  key(image: RgbImage, letterbox: boolean): string {
-    const recipe = `${imageId(image)} ${letterbox ? 'letterbox' : 'stretch'} ${RECIPE} ${this.file.digest}`;
-    return createHash('sha256').update(recipe).digest('hex');
+  /** Names pixels, recipe, tower and arithmetic together: equal keys, equal values. */
+  async #key(image: RgbImage, { letterbox, signal }: EncodeRequest): Promise<string> {
+    this.#knownDigest ??= await this.#digest(signal);
+    const recipe = [
+      imageId(image),
+      letterbox ? 'letterbox' : 'stretch',
+      RECIPE,
+      this.#knownDigest,
+      this.#backend.numerics,
+    ];
+    return createHash('sha256').update(recipe.join(' ')).digest('hex');
   }
 
   #requireMemory(): void {

@@ -4,7 +4,7 @@ import { availableMemory } from './available-memory.ts';
 import type { Backend, KvFormat } from './backend/backend.ts';
 import { selectBackend } from './backend/select.ts';
 import { type EngineOptions, HOT_PAGES, type ModelDescription } from './engine.ts';
-import { GemmaEngine } from './gemma-engine.ts';
+import { type EngineParts, GemmaEngine } from './gemma-engine.ts';
 import { KvCache } from './kv/kv-cache.ts';
 import { type KvLayout, leastHotPages, pageBytes, pagesFor } from './kv/layout.ts';
 import { kvPages, type MemoryPlan, planFirstThatFits } from './kv/memory-plan.ts';
@@ -20,6 +20,7 @@ import type { DraftModel } from './speculation/draft-model.ts';
 import { loadDraftModel, openDraftModel } from './speculation/load-draft-model.ts';
 import { Speculation } from './speculation/speculation.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
+import { EmbeddingStore } from './vision/embedding-store.ts';
 import { type TowerFile, towerMemoryBytes } from './vision/tower-file.ts';
 
 /** Tokens and rows of logits in one pass. */
@@ -122,6 +123,7 @@ export async function loadGemmaEngine(options: GemmaEngineOptions): Promise<Gemm
       kv,
       speculation: options.speculation === false ? null : new Speculation(draftModel),
       store,
+      imageCache: imageCache(options.store ?? null, tower.file),
       accelerated,
     });
   } catch (error) {
@@ -136,6 +138,13 @@ async function addShadows(model: Gemma3, draftModel: DraftModel | null): Promise
 }
 
 /** The store of one model and way of computing within a folder of many. */
+function imageCache(options: KvStoreOptions | null, tower: TowerFile | null): EngineParts['imageCache'] {
+  return {
+    store: options && new EmbeddingStore(options.folder, { mostAgeMs: options.mostAgeMs }),
+    digest: (signal) => modelDigest(tower?.path ?? '', options?.folder ?? null, signal),
+  };
+}
+
 export async function openKvStore(
   options: KvStoreOptions,
   gguf: GgufFile,

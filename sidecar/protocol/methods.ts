@@ -326,7 +326,7 @@ export interface CacheReport {
   readonly folder: string;
   readonly bytes: number;
   readonly limitBytes: number;
-  /** Segment files, and positions of prompts that they hold. */
+  /** Segment files of KV and embeddings of images, and positions of prompts that the former hold. */
   readonly entries: number;
   readonly tokens: number;
 }

@@ -2,6 +2,7 @@
 import type { InitializeParams } from 'vscode-languageserver/node';
 import { HeadStore } from '../context/head-store.ts';
 import { clearStore, reportStore } from '../engine/kv/store/limits.ts';
+import { EmbeddingStore } from '../engine/vision/embedding-store.ts';
 import { type CacheReport, CacheReportRequest, ClearCacheRequest } from '../protocol/methods.ts';
 import { DEFAULT_GIGABYTES } from '../session/kv-store-options.ts';
 import { toResponseError } from './errors.ts';
@@ -28,7 +29,8 @@ export class CacheFeature implements Feature {
       try {
         if (this.folder === null) return { freedBytes: 0 };
         await new HeadStore(this.folder).clear();
-        return { freedBytes: await clearStore(this.folder) };
+        const images = await new EmbeddingStore(this.folder).clear();
+        return { freedBytes: images + (await clearStore(this.folder)) };
       } catch (error) {
         throw toResponseError(error);
       }
@@ -41,7 +43,8 @@ export class CacheFeature implements Feature {
     const { limitBytes } = this;
     if (this.folder === null) return { folder: '', bytes: 0, limitBytes: 0, entries: 0, tokens: 0 };
     const { folder, bytes, segments, models } = await reportStore(this.folder);
+    const images = await new EmbeddingStore(folder).report();
     const tokens = models.reduce((sum, model) => sum + model.tokens, 0);
-    return { folder, bytes, limitBytes, entries: segments, tokens };
+    return { folder, bytes: bytes + images.bytes, limitBytes, entries: segments + images.images, tokens };
   }
 }

@@ -3,6 +3,7 @@
  * What one model's image tower made of an image means nothing to another model.
  */
 import { type EncodeImageOptions, type Engine, type ImageTower, NoImageTower } from '../engine/engine.ts';
+import type { EncodedEmbedding } from '../engine/image-encoder.ts';
 import { detailCrops, hasSmallText } from '../engine/vision/pan-and-scan.ts';
 import type { ImageEmbedding } from '../engine/vision/prompt-image.ts';
 import { cropped, imageId, type RgbImage } from '../engine/vision/rgb-image.ts';
@@ -122,9 +123,10 @@ export class ImageLibrary {
     const rectangles = engine.imageTower ? detailCrops(image, engine.imageTower.imageSize) : [];
     const images = 1 + (details ? rectangles.length : 0);
     let computed = 0;
-    const encode = (part: RgbImage, number: number) => {
-      computed++;
-      return this.compute(engine, part, { number, images }, onProgress, signal);
+    const encode = async (part: RgbImage, number: number) => {
+      const embedding = await this.compute(engine, part, { number, images }, onProgress, signal);
+      if (!embedding.cached) computed++;
+      return embedding;
     };
     const whole = known?.whole ?? (await encode(image, 1));
     let crops = known?.crops ?? null;
@@ -154,7 +156,7 @@ export class ImageLibrary {
     { number, images }: { readonly number: number; readonly images: number },
     onProgress: (progress: ImageProgress) => void,
     signal: AbortSignal,
-  ): Promise<ImageEmbedding> {
+  ): Promise<EncodedEmbedding> {
     let started: number | null = null;
     const report: NonNullable<EncodeImageOptions['onProgress']> = (progress) => {
       const now = performance.now();

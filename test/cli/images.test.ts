@@ -75,6 +75,19 @@ test('encode writes the soft tokens that logits --image puts behind a marker', a
   assert.match(uneven.stderr, /has 1 <start_of_image>, but there are 2 images/);
 });
 
+test('encode keeps what it made on disk, which cache shows and clears', async () => {
+  const args = ['--cache-dir', temporaryFolder(), '--json'];
+  const encode = async () =>
+    (JSON.parse((await runCli(['encode', PHOTO, '--model', model, ...args])).stdout) as { cached: boolean })
+      .cached;
+  assert.deepEqual([await encode(), await encode()], [false, true]);
+  const shown = JSON.parse((await runCli(['cache', ...args])).stdout) as { images: number };
+  assert.equal(shown.images, 1);
+  const cleared = JSON.parse((await runCli(['cache', '--clear', ...args])).stdout) as { freed_bytes: number };
+  assert.ok(cleared.freed_bytes >= 512);
+  assert.equal(await encode(), false);
+});
+
 test('bench --image measures the tower', async () => {
   const { stdout, code } = await runCli([
     ...['bench', '-p', '8', '-n', '2', '--repetitions', '1', '--image', PHOTO],

@@ -5,8 +5,6 @@
  * tensors) and Ollama's single file, which holds text and tower (`gemma3.vision.*` keys, other tensor names). Everything
  * else is refused with a sentence that names the field.
  */
-import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
 import type { TensorType, WeightSource } from '../backend/tensor.ts';
 import type { GgufFile } from '../model/gguf.ts';
 import { GgufError, quoted } from '../model/gguf-error.ts';
@@ -29,8 +27,7 @@ export interface TowerConfig {
 
 export interface TowerFile {
   readonly config: TowerConfig;
-  /** Names the tower's numbers: another file, another digest. */
-  readonly digest: string;
+  readonly path: string;
   /** By the names of {@link towerTensors}. */
   weight(name: string): WeightSource;
 }
@@ -63,7 +60,6 @@ export function towerMemoryBytes(config: TowerConfig): number {
 export const FEED_FORWARD_ROWS = 512;
 
 const MATRIX_TYPES: readonly TensorType[] = ['F32', 'F16', 'BF16', 'Q8_0'];
-const DIGEST_BYTES = 1024;
 const LIMITS = { imageSize: 4096, width: 8192, feedForward: 1 << 16, heads: 128, layers: 128, headDim: 256 };
 
 /** Whether the file holds an image tower. */
@@ -86,7 +82,7 @@ export function readTowerFile(gguf: GgufFile): TowerFile {
   const fileName = nameIn(gguf, config, single);
   const weight = (name: string): WeightSource => gguf.weight(fileName(name));
   for (const spec of towerTensors(config)) check(gguf, fileName(spec.name), spec);
-  return { config, digest: digest(gguf, config, fileName), weight };
+  return { config, path: gguf.path, weight };
 }
 
 export interface TowerTensor {
@@ -268,23 +264,4 @@ function check({ tensors }: GgufFile, name: string, { shape }: TowerTensor): voi
       `${name} is ${tensor.type}; image towers are read as ${MATRIX_TYPES.join(', ')}.`,
     );
   }
-}
-
-/** Of each tensor its place, type and first bytes: reading 0.8 GB to hash them would double the time to load. */
-function digest(gguf: GgufFile, config: TowerConfig, fileName: (name: string) => string): string {
-  const hash = createHash('sha256').update(JSON.stringify(config));
-  hash.update(`${gguf.fileSize}`);
-  hash.update(gguf.metadata.optionalString('general.name') ?? '');
-  const file = openSync(gguf.path, 'r');
-  try {
-    const sample = Buffer.alloc(DIGEST_BYTES);
-    for (const { name } of towerTensors(config)) {
-      const { type, shape, offset, byteLength } = gguf.tensors.get(fileName(name))!;
-      const read = readSync(file, sample, 0, Math.min(DIGEST_BYTES, byteLength), offset);
-      hash.update(`${name} ${type} ${shape.join('x')} ${offset}\n`).update(sample.subarray(0, read));
-    }
-  } finally {
-    closeSync(file);
-  }
-  return hash.digest('hex');
 }

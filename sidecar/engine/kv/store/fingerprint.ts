@@ -24,10 +24,15 @@ const SETTLED_MS = 2_000;
 const MOST_REMEMBERED = 64;
 
 /**
- * SHA-256 of a model file. Reading gigabytes takes seconds, so results are remembered in `folder` under the file's identity
- * (device, inode, size, both times to the nanosecond).
+ * SHA-256 of a model file. Reading gigabytes takes seconds, so results are remembered in `folder`, where there is one, under
+ * the file's identity (device, inode, size, both times to the nanosecond). Rejects with the signal's reason.
  */
-export async function modelDigest(file: string, folder: string): Promise<string> {
+export async function modelDigest(
+  file: string,
+  folder: string | null,
+  signal?: AbortSignal,
+): Promise<string> {
+  if (folder === null) return wholeDigest(file, signal);
   const memory = path.join(folder, 'model-digests.json');
   const { dev, ino, size, mtimeNs, ctimeNs } = await fs.stat(file, { bigint: true });
   const identity = [dev, ino, size, mtimeNs, ctimeNs].join('-');
@@ -35,14 +40,21 @@ export async function modelDigest(file: string, folder: string): Promise<string>
   const found = known[identity];
   if (found !== undefined) return found;
   const started = Date.now();
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  const digest = hash.digest('hex');
+  const digest = await wholeDigest(file, signal);
   if (started - Number(ctimeNs / 1_000_000n) > SETTLED_MS) {
     const entries = [...Object.entries(known), [identity, digest]].slice(-MOST_REMEMBERED);
     await remember(memory, JSON.stringify(Object.fromEntries(entries))).catch(() => {});
   }
   return digest;
+}
+
+async function wholeDigest(file: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) {
+    signal?.throwIfAborted();
+    hash.update(chunk as Buffer);
+  }
+  return hash.digest('hex');
 }
 
 async function readRemembered(file: string): Promise<Readonly<Record<string, string>>> {
