@@ -81,7 +81,7 @@ for (const isa of cpuInstructionSets()) {
       it('are those of the whole matrix for activations that are zero, vast, tiny or no numbers', async () => {
         for (const value of [0, 1e30, 3e38, 1e-30, 1e-42, Number.NaN, Number.POSITIVE_INFINITY]) {
           for (const type of SHADOWED) {
-            const question = randomQuestion(type, 2);
+            const question = { ...gaussian(type, 90, 64, 2, 2), count: 5, also: [3] };
             if (Number.isFinite(value)) for (let i = 0; i < question.x.length; i++) question.x[i]! *= value;
             else question.x[3] = value;
             await compare(isa, precision, question);

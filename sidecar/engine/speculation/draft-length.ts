@@ -8,7 +8,7 @@ export type PassCost = (tokens: number) => number;
 
 /**
  * Weights are read once for up to eight tokens, so a few more cost little until arithmetic outweighs memory; beyond eight the
- * kernels for prompts take over, which pay only with many more. Measured on 1B and 4B shapes, Q4_0, two cores (`node bench/speculation.ts --costs`).
+ * kernels for prompts take over, which pay only with many more. Measured on the 1B shape, Q4_0, two quiet cores (`node bench/speculation.ts 1b --costs`).
  */
 const MEASURED_COST: readonly (readonly [tokens: number, cost: number])[] = [
   [1, 1],
@@ -17,8 +17,8 @@ const MEASURED_COST: readonly (readonly [tokens: number, cost: number])[] = [
   [4, 1.1],
   [6, 1.24],
   [8, 1.5],
-  [9, 3],
-  [16, 4.2],
+  [9, 2.3],
+  [16, 3.4],
 ];
 
 export function passCost(tokens: number): number {
