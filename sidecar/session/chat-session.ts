@@ -83,6 +83,9 @@ export interface Preview {
   readonly notes: readonly string[];
 }
 
+/** Fewer tokens than these are read with the question in hardly more time. */
+const WORTH_READING = 16;
+
 export class ChatSession {
   private readonly host: ModelHost;
   private readonly planner: Planner;
@@ -166,11 +169,11 @@ export class ChatSession {
   ): Promise<void> {
     const prompt = ids.subarray(0, questionStart);
     const { memory } = await engine.lookUp(prompt);
-    // The last token's logits are nobody's business here.
-    if (signal.aborted || memory >= prompt.length - 1) return;
+    if (signal.aborted || memory > prompt.length - WORTH_READING) return;
     const events = engine.generate(prompt, {
       // Those of the question are not part of it.
       images: images.filter(({ position }) => position < questionStart),
+      // What would come next is nobody's business here, but nothing less can be asked for.
       maxTokens: 1,
       sampling: { temperature: 0 },
       priority: 'background',
