@@ -1,9 +1,3 @@
-/**
- * The slow, obvious backend that tests compare the real ones with: every operation is the formula in
- * backend.ts, with F64 arithmetic inside an operation and F32 between operations. Weights are dequantised
- * when they are loaded. KV is rounded to F16, as every backend must.
- */
-import { readFileSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   type Activation,
@@ -28,78 +22,30 @@ import {
   type TopRequest,
   type Vector,
 } from '../../sidecar/engine/backend/backend.ts';
-import { rowBytes, type TensorType, type WeightSource } from '../../sidecar/engine/backend/tensor.ts';
+import type { WeightSource } from '../../sidecar/engine/backend/tensor.ts';
 import { floatToHalf, HALF_TO_FLOAT } from '../../sidecar/engine/model/half.ts';
-import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
 import { choosePages, type KeyRange, keyRange } from './oracle-choice.ts';
+import * as images from './oracle-images.ts';
 import * as math from './oracle-math.ts';
-
-/** What one typed array of the oracle may hold: 1 GiB of F32. */
-const MAX_VALUES = 2 ** 28;
-
-const FLOAT_TYPES: readonly TensorType[] = ['F32', 'F16', 'BF16'];
+import {
+  activation,
+  equal,
+  integer,
+  MAX_VALUES,
+  matrix,
+  OracleActivation,
+  OracleMatrix,
+  OracleVector,
+  positive,
+  rows,
+  usable,
+  vector,
+  within,
+} from './oracle-objects.ts';
 
 export interface OracleOptions {
   /** 'int8' rounds the activations that quantised matrices read as the CPU backend does. Default 'f32'. */
   readonly precision?: ActivationPrecision;
-}
-
-class OracleMatrix implements Matrix {
-  readonly name: string;
-  readonly rows: number;
-  readonly columns: number;
-  readonly quantized: boolean;
-  readonly values: Float32Array;
-
-  constructor(source: WeightSource) {
-    this.name = source.name;
-    this.rows = source.rows;
-    this.columns = source.columns;
-    this.quantized = !FLOAT_TYPES.includes(source.type);
-    this.values = dequantize(source);
-  }
-
-  row(index: number): Float32Array {
-    return this.values.subarray(index * this.columns, (index + 1) * this.columns);
-  }
-
-  dispose(): void {}
-}
-
-class OracleVector implements Vector {
-  readonly name: string;
-  readonly length: number;
-  readonly values: Float32Array;
-
-  constructor(source: WeightSource) {
-    this.name = source.name;
-    this.length = source.columns;
-    this.values = dequantize(source);
-  }
-
-  dispose(): void {}
-}
-
-class OracleActivation implements Activation {
-  readonly tokens: number;
-  readonly width: number;
-  readonly values: Float32Array;
-  disposed = false;
-
-  constructor(tokens: number, width: number) {
-    this.tokens = positive(tokens, 'tokens');
-    this.width = positive(width, 'width');
-    if (tokens * width > MAX_VALUES) throw new OutOfMemory(`${tokens} x ${width} values are too many`);
-    this.values = new Float32Array(tokens * width);
-  }
-
-  row(index: number): Float32Array {
-    return this.values.subarray(index * this.width, (index + 1) * this.width);
-  }
-
-  dispose(): void {
-    this.disposed = true;
-  }
 }
 
 class OracleArena implements KvArena {
@@ -509,80 +455,20 @@ class OraclePass implements Pass {
     });
   }
 
-  layerNorm(out: Activation, x: Activation, weight: Vector, bias: Vector, tokens: number, eps: number): void {
-    const [target, source] = [activation(out), activation(x)];
-    const [scale, shift] = [vector(weight), vector(bias)];
-    rows(target, tokens);
-    rows(source, tokens);
-    for (const width of [scale.length, shift.length, target.width]) equal(source.width, width, 'width');
-    this.#record(() => {
-      for (let token = 0; token < tokens; token++) {
-        math.layerNorm(target.row(token), source.row(token), scale.values, shift.values, eps);
-      }
-    });
+  layerNorm(...args: Parameters<Pass['layerNorm']>): void {
+    this.#record(images.layerNorm(...args));
   }
 
-  addBias(x: Activation, bias: Vector, tokens: number, then?: 'gelu'): void {
-    const [target, shift] = [activation(x), vector(bias)];
-    rows(target, tokens);
-    equal(target.width, shift.length, 'width of the bias');
-    this.#record(() => {
-      for (let i = 0; i < tokens * target.width; i++) {
-        const sum = Math.fround((target.values[i] ?? 0) + (shift.values[i % target.width] ?? 0));
-        target.values[i] = then === 'gelu' ? math.geluTanh(sum) : sum;
-      }
-    });
+  addBias(...args: Parameters<Pass['addBias']>): void {
+    this.#record(images.addBias(...args));
   }
 
-  averagePool(out: Activation, x: Activation, side: number, factor: number): void {
-    const [target, source] = [activation(out), activation(x)];
-    if (positive(side, 'side') % positive(factor, 'factor') !== 0)
-      throw new RangeError(`A side of ${side} is no multiple of ${factor}`);
-    rows(source, side * side);
-    rows(target, (side / factor) ** 2);
-    equal(source.width, target.width, 'width');
-    if (source === target) throw new RangeError('averagePool cannot write to its own input');
-    this.#record(() => {
-      for (let cell = 0; cell < (side / factor) ** 2; cell++) {
-        const top = Math.floor(cell / (side / factor)) * factor;
-        const left = (cell % (side / factor)) * factor;
-        for (let i = 0; i < target.width; i++) {
-          let sum = 0;
-          for (let n = 0; n < factor * factor; n++) {
-            sum += source.row((top + Math.floor(n / factor)) * side + left + (n % factor))[i] ?? 0;
-          }
-          target.row(cell)[i] = sum / (factor * factor);
-        }
-      }
-    });
+  averagePool(...args: Parameters<Pass['averagePool']>): void {
+    this.#record(images.averagePool(...args));
   }
 
-  mutualAttention(
-    out: Activation,
-    q: Activation,
-    k: Activation,
-    v: Activation,
-    { tokens, heads, scale }: { readonly tokens: number; readonly heads: number; readonly scale: number },
-  ): void {
-    const [target, queries, keys, values] = [activation(out), activation(q), activation(k), activation(v)];
-    for (const part of [target, queries, keys, values]) {
-      rows(part, tokens);
-      equal(part.width, queries.width, 'width');
-    }
-    if (queries.width % positive(heads, 'heads') !== 0 || queries.width / heads > 256)
-      throw new RangeError(`${heads} heads do not fill a width of ${queries.width} with at most 256 each`);
-    if (target === keys || target === values) throw new RangeError('mutualAttention: out is k or v');
-    const headDim = queries.width / heads;
-    this.#record(() => {
-      for (let head = 0; head < heads; head++) {
-        const slice = (from: OracleActivation) => (index: number) =>
-          from.row(index).subarray(head * headDim, (head + 1) * headDim);
-        for (let token = 0; token < tokens; token++) {
-          const query = slice(queries)(token).slice();
-          math.attention(slice(target)(token), query, tokens, slice(keys), slice(values), scale);
-        }
-      }
-    });
+  mutualAttention(...args: Parameters<Pass['mutualAttention']>): void {
+    this.#record(images.mutualAttention(...args));
   }
 
   async submit(signal?: AbortSignal): Promise<void> {
@@ -693,44 +579,6 @@ export function createOracleBackend(options: OracleOptions = {}): Backend {
   return new OracleBackend(options.precision ?? 'f32');
 }
 
-function dequantize(source: WeightSource): Float32Array {
-  const { name, type, rows: rowCount, columns, data } = source;
-  positive(rowCount, `rows of ${name}`);
-  const stride = rowBytes(type, positive(columns, `columns of ${name}`));
-  const bytes =
-    data instanceof Uint8Array
-      ? data
-      : readFileSync(data.path).subarray(data.offset, data.offset + data.byteLength);
-  if (bytes.byteLength !== rowCount * stride) {
-    throw new RangeError(
-      `${name} has ${bytes.byteLength} bytes; ${rowCount} ${type} rows are ${rowCount * stride}`,
-    );
-  }
-  const values = new Float32Array(rowCount * columns);
-  for (let row = 0; row < rowCount; row++) {
-    const target = values.subarray(row * columns, (row + 1) * columns);
-    dequantizeRow(type, bytes.subarray(row * stride, (row + 1) * stride), target);
-  }
-  return values;
-}
-
-function matrix(handle: Matrix): OracleMatrix {
-  if (handle instanceof OracleMatrix) return handle;
-  throw new BackendError('This matrix was not loaded by the oracle backend.');
-}
-
-function vector(handle: Vector): OracleVector {
-  if (handle instanceof OracleVector) return handle;
-  throw new BackendError('This vector was not loaded by the oracle backend.');
-}
-
-function activation(handle: Activation): OracleActivation {
-  if (!(handle instanceof OracleActivation)) {
-    throw new BackendError('This activation was not created by the oracle backend.');
-  }
-  return usable(handle, 'activation');
-}
-
 function view(kv: KvView, layer: number): RecordedView {
   if (!(kv.arena instanceof OracleArena)) {
     throw new BackendError('This KV arena was not created by the oracle backend.');
@@ -755,11 +603,6 @@ function coldView({ arena: hot, cold }: KvView): RecordedView['cold'] {
   return { arena, pageTable: cold.pageTable.slice(), hotPages };
 }
 
-function usable<T extends { readonly disposed: boolean }>(handle: T, what: string): T {
-  if (handle.disposed) throw new BackendError(`The ${what} was disposed.`);
-  return handle;
-}
-
 function pageOf(pageTable: Int32Array, position: number): number {
   return pageTable[Math.floor(position / PAGE_POSITIONS) % pageTable.length] ?? 0;
 }
@@ -770,30 +613,4 @@ function placesFit(pageTable: Int32Array, first: number, end: number): void {
   if (end - first > places) {
     throw new RangeError(`positions ${first} to ${end - 1} do not fit a page table of ${places} positions`);
   }
-}
-
-function rows(handle: OracleActivation, tokens: number): void {
-  if (positive(tokens, 'tokens') > handle.tokens) {
-    throw new RangeError(`${tokens} tokens do not fit an activation of ${handle.tokens}`);
-  }
-}
-
-function integer(value: number, what: string): number {
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new RangeError(`${what} must be a whole number, not ${value}`);
-  return value;
-}
-
-function positive(value: number, what: string): number {
-  if (integer(value, what) === 0) throw new RangeError(`${what} must be positive, not 0`);
-  return value;
-}
-
-function within(value: number, limit: number, what: string): void {
-  if (integer(value, what) >= limit)
-    throw new RangeError(`${what} ${value} is out of range; there are ${limit}`);
-}
-
-function equal(actual: number, expected: number, what: string): void {
-  if (actual !== expected) throw new RangeError(`${what} is ${actual} where ${expected} is needed`);
 }
