@@ -4,9 +4,18 @@ import { kvMemory } from '../engine/kv/memory-plan.ts';
 import { kvLayout, PASS_LIMITS } from '../engine/load-engine.ts';
 import type { Gemma3Config } from '../engine/model/config.ts';
 import { Gemma3 } from '../engine/model/gemma3.ts';
-import type { GgufFile } from '../engine/model/gguf.ts';
+import { type GgufFile, readGguf } from '../engine/model/gguf.ts';
 import { parameterCount, weightBytes } from '../engine/model/weights.ts';
 import { openModelFile } from '../engine/model-file.ts';
+import { openTower } from '../engine/open-tower.ts';
+import {
+  hasTower,
+  imageTokens,
+  readTowerFile,
+  type TowerFile,
+  towerMemoryBytes,
+} from '../engine/vision/tower-file.ts';
+import { findImageTower } from '../models/image-tower.ts';
 import { type Command, UsageError } from './command.ts';
 
 /** Contexts worth planning for, as far as the model was trained; its own limit always stands last. */
@@ -20,10 +29,24 @@ export const command: Command = {
   async run(context) {
     const [file, unexpected] = context.positionals;
     if (unexpected !== undefined) throw new UsageError(`Unexpected argument "${unexpected}"`);
-    const { gguf, config, notes } = openModelFile(file ?? context.modelPath());
+    const path = file ?? context.modelPath();
+    const alone = readGguf(path);
+    if (isProjector(alone)) {
+      const tower = readTowerFile(alone);
+      context.print(`${towerText(tower)}\n${typeTable(alone)}\n${tensorTable(alone)}`);
+      context.result({ path, file_bytes: alone.fileSize, image_tower: towerReport(tower) });
+      return;
+    }
+    const { gguf, config, notes, tokenizer } = openModelFile(path);
     const memory = memoryTable(gguf, config);
+    const mmprojPath = context.common.mmproj ?? (await findImageTower(path)) ?? undefined;
+    const { special } = tokenizer;
+    const tower = openTower(gguf, { config, special, mmprojPath, mostTokens: PASS_LIMITS.tokens });
+    const sight = tower.file === null ? `Images: ${tower.problem}\n` : towerText(tower.file);
     context.print(
-      [header(gguf, config), typeTable(gguf), tensorTable(gguf), memoryText(memory), ...notes].join('\n'),
+      [header(gguf, config), typeTable(gguf), tensorTable(gguf), memoryText(memory), sight, ...notes].join(
+        '\n',
+      ),
     );
     context.print('\n');
     context.result({
@@ -52,10 +75,41 @@ export const command: Command = {
         bytes: byteLength,
       })),
       memory,
+      image_tower: tower.file === null ? null : towerReport(tower.file),
+      image_problem: tower.problem,
       notes,
     });
   },
 };
+
+/** A projector file holds a tower and no text model. */
+function isProjector(gguf: GgufFile): boolean {
+  return hasTower(gguf) && gguf.metadata.optionalString('general.architecture') === 'clip';
+}
+
+function towerReport({ path, config }: TowerFile) {
+  return {
+    path,
+    image_size: config.imageSize,
+    patch_size: config.patchSize,
+    width: config.width,
+    feed_forward: config.feedForward,
+    heads: config.heads,
+    layers: config.layers,
+    tokens: imageTokens(config),
+    text_width: config.textWidth,
+    loaded_bytes: towerMemoryBytes(config),
+  };
+}
+
+function towerText({ path, config }: TowerFile): string {
+  const { imageSize, patchSize, width, feedForward, heads, layers, textWidth } = config;
+  return `Image tower in ${path}
+  ${imageSize} x ${imageSize} pixels in patches of ${patchSize}, ${imageTokens(config)} tokens of ${textWidth}
+  layers ${layers}, width ${width}, feed-forward ${feedForward}, heads ${heads}
+  ${mib(towerMemoryBytes(config))} MiB more while images are read
+`;
+}
 
 interface MemoryRow {
   readonly context: number;

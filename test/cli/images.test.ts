@@ -88,6 +88,29 @@ test('encode keeps what it made on disk, which cache shows and clears', async ()
   assert.equal(await encode(), false);
 });
 
+test('inspect shows the tower of a projector file, of a model beside one, and why there is none', async () => {
+  const inspect = async (...args: string[]) => {
+    const { stdout } = await runCli(['inspect', ...args, '--json']);
+    return JSON.parse(stdout) as {
+      image_tower: { layers: number; tokens: number; loaded_bytes: number } | null;
+      image_problem?: string | null;
+    };
+  };
+  const alone = await inspect(TOWER_FILE);
+  assert.deepEqual([alone.image_tower?.layers, alone.image_tower?.tokens], [2, 4]);
+  const beside = await inspect(model);
+  assert.equal(beside.image_tower?.loaded_bytes, alone.image_tower?.loaded_bytes);
+  assert.equal(beside.image_problem, null);
+  const none = await inspect(blind);
+  assert.equal(none.image_tower, null);
+  assert.match(none.image_problem ?? '', /no image tower/);
+  const { stdout } = await runCli(['inspect', model]);
+  assert.match(
+    stdout,
+    /Image tower in .*mmproj-model\.gguf\n {2}28 x 28 pixels in patches of 7, 4 tokens of 32\n/,
+  );
+});
+
 test('bench --image measures the tower', async () => {
   const { stdout, code } = await runCli([
     ...['bench', '-p', '8', '-n', '2', '--repetitions', '1', '--image', PHOTO],
