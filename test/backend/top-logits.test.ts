@@ -112,6 +112,32 @@ describe('a shadow', () => {
     }
   });
 
+  it('is left alone for a while where it spared nothing, with the same results', async () => {
+    const backend = createCpuBackend({ threads: 2, shadows: true });
+    try {
+      const question = gaussian('F16', 4096, 256, 1, 5);
+      const { matrix, x, ask } = await prepared(backend, question);
+      const expected = await ask();
+      await backend.addShadow(matrix);
+      const shareRead = async () => {
+        const before = backend.screening();
+        assert.deepEqual(await ask(), expected);
+        const { panels, read } = backend.screening();
+        return (read - before.read) / (panels - before.panels);
+      };
+      assert.ok((await shareRead()) < 0.25);
+      // All logits are equal, so that each may be the greatest.
+      backend.upload(x, new Float32Array(256), 0);
+      await ask();
+      backend.upload(x, question.x, 0);
+      const shares: number[] = [];
+      for (let i = 0; i < 17; i++) shares.push(await shareRead());
+      assert.ok(shares.slice(0, 16).every((share) => share === 1) && shares[16]! < 0.25, `${shares}`);
+    } finally {
+      backend.dispose();
+    }
+  });
+
   it('is not made for types that it would not pay for', () => {
     assert.equal(shadowBytes('Q4_0', 4096, 256), 0);
     assert.equal(shadowBytes('F16', 4096, 255), 0);

@@ -132,6 +132,8 @@ class Engine {
   Region rounded_[2], partials_, choices_, image_, products_, screened_;
   std::atomic<size_t> shared_scratch_{0};
   Screening screening_;
+  // Requests that leave the shadow alone, of few and of many products; the dispatcher's.
+  int without_shadow_[2] = {};
   void count_shared_scratch();
   // Of the pass in progress, else null. Written by the dispatcher between regions, read by all workers.
   const std::atomic<bool>* cancel_ = nullptr;

@@ -22,6 +22,13 @@ constexpr int64_t kSelectPanels = 2048;
 // Panels by which a shadow grows at once: some ten milliseconds of 1,152 columns.
 constexpr int64_t kGrowPanels = 256;
 
+// Reading the shadow costs a third of reading an F16 matrix, for several tokens more: it is lost where more
+// than this share of the panels is read after all, and then as many requests like it go without.
+constexpr double kUselessShare = 0.5;
+constexpr int kRequestsWithout = 16;
+// Requests for as few are like the greedy choice, which needs far fewer panels than top-k does.
+constexpr int64_t kFew = 8;
+
 // A number that at least `count` rows reach: of each panel's best row one is known.
 float threshold(const float* least, int64_t panels, int64_t count) {
   if (count > panels) return -std::numeric_limits<float>::infinity();
@@ -95,8 +102,15 @@ void Engine::run_op(TopLogitsOp& op) {
   const QuantizedActivations acts =
       op.int8 ? rounded(0, op.tokens, op.weight.columns) : QuantizedActivations{};
   std::vector<int32_t> list;
-  if (op.shadow != nullptr) list = screen(op, acts);
-  const bool all = op.shadow == nullptr;
+  int& without = without_shadow_[op.count > kFew];
+  const bool all = op.shadow == nullptr || without > 0;
+  if (!all) {
+    list = screen(op, acts);
+    const auto read = static_cast<double>(list.size());
+    if (read > kUselessShare * static_cast<double>(panels)) without = kRequestsWithout;
+  } else if (without > 0) {
+    without--;
+  }
   const int64_t count = all ? panels : static_cast<int64_t>(list.size());
   const auto floats = static_cast<size_t>(count * op.tokens * kPanelRows);
   auto* products = reinterpret_cast<float*>(shared(products_, floats * sizeof(float), "products"));
