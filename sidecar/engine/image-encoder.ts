@@ -6,7 +6,7 @@ import type { Errand } from './scheduler.ts';
 import { unlessAborted } from './unless-aborted.ts';
 import type { EmbeddingStore } from './vision/embedding-store.ts';
 import type { ImageEmbedding } from './vision/prompt-image.ts';
-import { letterboxed, resize } from './vision/resize.ts';
+import { letterboxed, resizeInTurns } from './vision/resize.ts';
 import { imageId, type RgbImage } from './vision/rgb-image.ts';
 import { type RunPass, Tower } from './vision/tower.ts';
 import { imageTokens, type TowerFile, towerMemoryBytes } from './vision/tower-file.ts';
@@ -97,7 +97,9 @@ export class ImageEncoder {
     const { config } = this.file;
     const { imageSize, layers } = config;
     try {
-      const sized = letterbox ? letterboxed(image, imageSize) : resize(image, imageSize, imageSize);
+      const sized = letterbox
+        ? letterboxed(image, imageSize)
+        : await resizeInTurns(image, imageSize, imageSize, signal);
       if (this.#tower === null) {
         onProgress({ phase: 'loading', layer: 0, layers });
         this.#requireMemory();

@@ -49,6 +49,28 @@ export function resize(image: RgbImage, width: number, height: number): RgbImage
   return vertical(horizontal(image, width), height);
 }
 
+/** Source pixels between two pauses: about ten milliseconds. */
+const PIXELS_AT_ONCE = 1 << 20;
+
+/** The same bytes, with a pause for whatever else the event loop has to do every million pixels. Rejects with the signal's reason. */
+export async function resizeInTurns(
+  image: RgbImage,
+  width: number,
+  height: number,
+  signal: AbortSignal,
+): Promise<RgbImage> {
+  const narrow = new Uint8Array(3 * width * image.height);
+  const rows = Math.max(1, Math.floor(PIXELS_AT_ONCE / image.width));
+  for (let y = 0; y < image.height; y += rows) {
+    const count = Math.min(rows, image.height - y);
+    const data = image.data.subarray(3 * y * image.width, 3 * (y + count) * image.width);
+    narrow.set(horizontal({ width: image.width, height: count, data }, width).data, 3 * y * width);
+    await new Promise(setImmediate);
+    signal.throwIfAborted();
+  }
+  return vertical({ width, height: image.height, data: narrow }, height);
+}
+
 function horizontal({ width: from, height, data }: RgbImage, width: number): RgbImage {
   if (from === width) return { width, height, data };
   const { first, count, weights, most } = taps(from, width);

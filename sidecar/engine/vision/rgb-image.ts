@@ -36,6 +36,12 @@ export function rgbFromRgba(width: number, height: number, rgba: Uint8Array): Rg
   const data = new Uint8Array(3 * width * height);
   for (let i = 0, o = 0; i < rgba.length; i += 4, o += 3) {
     const alpha = rgba[i + 3]!;
+    if (alpha === 255) {
+      data[o] = rgba[i]!;
+      data[o + 1] = rgba[i + 1]!;
+      data[o + 2] = rgba[i + 2]!;
+      continue;
+    }
     for (let c = 0; c < 3; c++) data[o + c] = Math.round((rgba[i + c]! * alpha + 255 * (255 - alpha)) / 255);
   }
   return { width, height, data };

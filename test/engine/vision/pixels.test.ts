@@ -1,7 +1,7 @@
 /** Resizing byte for byte as Pillow does, letterboxes, alpha, orientation, and sizes that are refused. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { letterboxed, resize } from '../../../sidecar/engine/vision/resize.ts';
+import { letterboxed, resize, resizeInTurns } from '../../../sidecar/engine/vision/resize.ts';
 import {
   checkImageSize,
   cropped,
@@ -19,6 +19,18 @@ describe('pixels', () => {
       assert.deepEqual(resize(imageOf(PILLOW.source), width, height), imageOf(expected));
     });
   }
+
+  it('resize in turns to the same bytes, and stop between two', async () => {
+    const never = new AbortController().signal;
+    // More than one turn, and a last one that is shorter.
+    const source = { width: 1500, height: 1501, data: new Uint8Array(3 * 1500 * 1501) };
+    for (let i = 0; i < source.data.length; i++) source.data[i] = (i * 31 + (i >> 9)) & 255;
+    const whole = resize(source, 50, 40);
+    assert.deepEqual(await resizeInTurns(source, 50, 40, never), whole);
+    const small = imageOf(PILLOW.source);
+    assert.deepEqual(await resizeInTurns(small, 90, 80, never), resize(small, 90, 80));
+    await assert.rejects(resizeInTurns(source, 50, 40, AbortSignal.abort(new Error('enough'))), /enough/);
+  });
 
   it('are letterboxed as llama.cpp does', () => {
     const { data } = letterboxed(imageOf(PILLOW.tower), 28);
