@@ -58,12 +58,19 @@ export interface ChatSessionOptions {
 export class ChatSession {
   readonly #options: ChatSessionOptions;
   #state: ChatState;
+  #draft: string;
   #previewing: AbortController | null = null;
   #running: { readonly requestId: string; readonly abort: AbortController } | null = null;
 
   constructor(options: ChatSessionOptions) {
     this.#options = options;
     this.#state = restoredState(options.saved);
+    this.#draft = options.saved.draft ?? '';
+  }
+
+  /** The next question as the page told it last. */
+  get draft(): string {
+    return this.#draft;
   }
 
   get state(): ChatState {
@@ -94,6 +101,10 @@ export class ChatSession {
 
   /** Has the state say what `question` would cost; a newer call ends an older one. */
   async preview(question: string): Promise<void> {
+    if (question !== this.#draft) {
+      this.#draft = question;
+      this.#save();
+    }
     this.#previewing?.abort();
     const previewing = new AbortController();
     this.#previewing = previewing;
@@ -145,7 +156,7 @@ export class ChatSession {
 
   #save(): void {
     const { messages, promptUse, attachments, pictures } = this.#state;
-    this.#options.save({ messages, promptUse, attachments, pictures });
+    this.#options.save({ messages, promptUse, attachments, pictures, draft: this.#draft });
   }
 
   /** Once more with images encoded anew where the sidecar has forgotten them, as after a restart. */
@@ -176,6 +187,7 @@ export class ChatSession {
     this.#running = running;
     this.#previewing?.abort();
     const event = start(requestId);
+    if (event.type === 'asked') this.#draft = '';
     this.dispatch(event);
     this.#save();
     try {

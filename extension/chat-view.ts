@@ -40,7 +40,7 @@ export function activateChatView(
 ): void {
   const view = new ChatView(context, client, choice, log);
   activatePictureCommands(context, view);
-  activateContextPanel(context, client, choice);
+  activateContextPanel(context, client, choice, log);
   context.subscriptions.push(
     vscode.window.registerWebviewViewProvider(VIEW_ID, view),
     vscode.workspace.onDidChangeWorkspaceFolders(() => view.workspaceChanged()),
@@ -138,10 +138,11 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     view.onDidDispose(() => {
       if (this.#webview !== webview) return;
       this.#webview = null;
-      this.#awaitingPage ??= [];
-      for (const { reject } of this.#decoding.values())
-        reject(new Error(t('The chat was closed while it read the picture.')));
-      this.#decoding.clear();
+      this.#pageGone();
+    });
+    // The editor throws the page of a hidden view away and makes a new one when it is shown; what is sent between is lost.
+    view.onDidChangeVisibility(() => {
+      if (!view.visible && this.#webview === webview) this.#pageGone();
     });
     const asset = (name: string) => webview.asWebviewUri(vscode.Uri.joinPath(this.#assets, name)).toString();
     webview.html = webviewPage({
@@ -157,7 +158,7 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
 
   /** Shows the view with the keyboard on its input. */
   async open(): Promise<void> {
-    this.#focusWhenReady = this.#webview === null;
+    this.#focusWhenReady = this.#awaitingPage !== null;
     await vscode.commands.executeCommand(`${VIEW_ID}.focus`);
     this.#post({ type: 'focus' });
   }
@@ -171,6 +172,13 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
     }
     this.session.dispatch({ type: 'attached', attachment });
     await this.open();
+  }
+
+  #pageGone(): void {
+    this.#awaitingPage ??= [];
+    for (const { reject } of this.#decoding.values())
+      reject(new Error(t('The chat was closed while it read the picture.')));
+    this.#decoding.clear();
   }
 
   async attachFile(name: string, bytes: Uint8Array): Promise<void> {
@@ -244,6 +252,7 @@ class ChatView implements vscode.WebviewViewProvider, PictureChat {
         if (encoding.state === 'stopped') this.#pictures.encodeAgain(key);
       for (const ready of this.#awaitingPage ?? []) ready();
       this.#awaitingPage = null;
+      if (this.session.draft !== '') this.#post({ type: 'draft', question: this.session.draft });
       if (this.#focusWhenReady) this.#post({ type: 'focus' });
       this.#focusWhenReady = false;
       return;

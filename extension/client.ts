@@ -198,7 +198,10 @@ export class SidecarClient implements vscode.Disposable {
     const process = this.#process;
     if (client === null) throw new SidecarStoppedError();
     try {
-      return await client.sendRequest<R>(method.method, params, token);
+      // An absent token must not be handed on: it would become a second parameter, and stand in the place of the token.
+      return token === undefined
+        ? await client.sendRequest<R>(method.method, params)
+        : await client.sendRequest<R>(method.method, params, token);
     } catch (error) {
       const exit =
         process === null ? null : await exitWithin(process, client.isRunning() ? 0 : EXIT_GRACE_MS);

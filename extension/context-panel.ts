@@ -19,11 +19,12 @@ export function activateContextPanel(
   context: vscode.ExtensionContext,
   client: SidecarClient,
   choice: ContextChoiceStore,
+  log: vscode.LogOutputChannel,
 ): void {
   let panel: ContextPanel | null = null;
   const show = () => {
     if (panel !== null) return panel.reveal();
-    panel = new ContextPanel(context.extensionUri, client, choice);
+    panel = new ContextPanel(context.extensionUri, client, choice, log);
     panel.onClosed(() => {
       panel = null;
     });
@@ -63,6 +64,7 @@ class ContextPanel {
   readonly #panel: vscode.WebviewPanel;
   readonly #client: SidecarClient;
   readonly #choice: ContextChoiceStore;
+  readonly #log: vscode.LogOutputChannel;
   readonly #subscriptions: vscode.Disposable[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** What of the status the report depends on, as it was last. */
@@ -70,8 +72,14 @@ class ContextPanel {
   /** The newest request; the answer to an older one is dropped. */
   #asked = 0;
 
-  constructor(extensionUri: vscode.Uri, client: SidecarClient, choice: ContextChoiceStore) {
+  constructor(
+    extensionUri: vscode.Uri,
+    client: SidecarClient,
+    choice: ContextChoiceStore,
+    log: vscode.LogOutputChannel,
+  ) {
     this.#client = client;
+    this.#log = log;
     this.#choice = choice;
     const assets = vscode.Uri.joinPath(extensionUri, 'dist', 'webview');
     this.#panel = vscode.window.createWebviewPanel(
@@ -141,7 +149,8 @@ class ContextPanel {
     let message: ContextHostMessage;
     try {
       message = { type: 'report', report: await this.#client.context(choice), choice };
-    } catch {
+    } catch (error) {
+      this.#log.error(`There is no report of the context: ${String(error)}`);
       message = {
         type: 'problem',
         message: t('The sidecar cannot say what fills the context. Its log says more.'),

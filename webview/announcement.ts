@@ -1,6 +1,7 @@
 /** What a screen reader is told: turning points, never single tokens. */
 
 import { type ChatState, type ModelMessage, placeOf } from './state.ts';
+import { progressLine } from './wording.ts';
 
 /** The sentence for the step from one state to the next, or null when it is not worth one. */
 export function announcement(before: ChatState, after: ChatState): string | null {
@@ -14,8 +15,14 @@ export function announcement(before: ChatState, after: ChatState): string | null
   if (picture !== null) return picture;
   if (answer === null) return previous === null ? null : 'New chat.';
   if (previous?.requestId !== answer.requestId) return 'Question sent.';
+  if (quarter(after) > quarter(before)) return progressLine(after).text;
   if (previous.text === '' && answer.text !== '' && answer.end === 'streaming') return 'The answer begins.';
   return previous.end === answer.end ? null : ENDS[answer.end];
+}
+
+/** How many quarters of what comes before the answer are done: a long reading is not followed number by number. */
+function quarter({ progress }: ChatState): number {
+  return progress === null || progress.total <= 0 ? 0 : Math.floor((4 * progress.done) / progress.total);
 }
 
 /** What has become of a picture of the next question. */

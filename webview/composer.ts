@@ -107,13 +107,17 @@ export class GemmaComposer extends LitElement {
                 @gemma-mention=${(event: CustomEvent<Mention>) => this.#choose(event.detail)}
               ></gemma-mention-list>`
         }
-        <gemma-picture-tray .pictures=${this.pictures} .thumbnails=${this.thumbnails}></gemma-picture-tray>
+        <p class="visually-hidden" role="status" data-testid="mention-status">${this.#mentionStatus()}</p>
+        <gemma-picture-tray
+          .pictures=${this.pictures}
+          .thumbnails=${this.thumbnails}
+          @gemma-picture-gone=${() => this.focus()}
+        ></gemma-picture-tray>
         ${this.#chips()}
         <textarea
           rows="1"
           aria-label="Question"
           aria-autocomplete="list"
-          aria-expanded=${this.mentions.length > 0}
           data-testid="input"
           placeholder=${this.placeholder}
           .value=${this.draft}
@@ -219,6 +223,12 @@ export class GemmaComposer extends LitElement {
     this.active = 0;
   }
 
+  /** The list is in a tree of its own, so the input cannot point at what is active in it. */
+  #mentionStatus(): string {
+    const mention = this.mentions[this.active];
+    return mention === undefined ? '' : `${mention.label}, ${this.active + 1} of ${this.mentions.length}`;
+  }
+
   #closeMentions(): void {
     this.#target = null;
     this.mentions = [];
@@ -258,7 +268,7 @@ export class GemmaComposer extends LitElement {
   #previewSoon(): void {
     clearTimeout(this.#previewTimer);
     this.#previewTimer = setTimeout(() => {
-      if (!this.busy) void send({ type: 'preview', question: this.draft }).catch(() => {});
+      void send({ type: 'preview', question: this.draft }).catch(() => {});
     }, PREVIEW_DELAY_MS);
   }
 

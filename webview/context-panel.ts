@@ -7,6 +7,8 @@ import { contextStyles } from './context-styles.ts';
 import {
   folderAt,
   folderTrail,
+  inWindow,
+  isMostlyLeftOut,
   nodeWords,
   STATE_LABELS,
   STATES,
@@ -32,6 +34,7 @@ export class GemmaContext extends LitElement {
     folder: { state: true },
     selected: { state: true },
     asTable: { state: true },
+    hideLeftOut: { state: true },
     mapWidth: { state: true },
   };
 
@@ -43,6 +46,8 @@ export class GemmaContext extends LitElement {
   /** Path and kind of the tile that the details are about; null when none is. */
   declare selected: ContextNode | null;
   declare asTable: boolean;
+  /** Null until the person has chosen: then as it shows more. */
+  declare hideLeftOut: boolean | null;
   declare mapWidth: number;
   readonly #host = acquireVsCodeApi();
   readonly #resized = new ResizeObserver(([entry]) => {
@@ -57,6 +62,7 @@ export class GemmaContext extends LitElement {
     this.folder = '';
     this.selected = null;
     this.asTable = false;
+    this.hideLeftOut = null;
     this.mapWidth = 0;
   }
 
@@ -81,6 +87,17 @@ export class GemmaContext extends LitElement {
         <span class="gap"></span>
         <button type="button" class="text-button" data-testid="add" @click=${() => this.#host.postMessage({ type: 'add' })}>
           ${icon('pin')} Pin another file…
+        </button>
+        <button
+          type="button"
+          class="text-button"
+          data-testid="hide-left-out"
+          aria-pressed=${this.#hidesLeftOut}
+          @click=${() => {
+            this.hideLeftOut = !this.#hidesLeftOut;
+          }}
+        >
+          ${icon('eye-closed')} Hide what is left out
         </button>
         <button
           type="button"
@@ -125,17 +142,22 @@ export class GemmaContext extends LitElement {
   }
 
   #report(report: ContextReport): TemplateResult {
-    const shown = folderAt(report.root, this.folder);
+    const root = this.#hidesLeftOut ? inWindow(report.root) : report.root;
+    const shown = folderAt(root, this.folder);
     const { readingAhead } = report;
     return html`
       ${windowBar(report)}
-      ${this.#trail(report.root)}
+      ${this.#trail(root)}
       ${this.asTable ? this.#table(shown) : this.#map(shown)}
       ${this.#details()}
       <section class="columns">${memorySection(report)} ${diskSection(report)} ${journalSection(report)}</section>
-      ${readingAhead === undefined ? nothing : html`<p class="quiet" role="status" data-testid="reading-ahead">Reading ahead: ${count(readingAhead.done)} of ${counted(readingAhead.total, 'token')}</p>`}
+      ${readingAhead === undefined ? nothing : html`<p class="quiet" data-testid="reading-ahead">Reading ahead: ${count(readingAhead.done)} of ${counted(readingAhead.total, 'token')}</p>`}
       ${report.notes.map((note) => html`<p class="quiet">${note}</p>`)}
     `;
+  }
+
+  get #hidesLeftOut(): boolean {
+    return this.hideLeftOut ?? (this.report !== null && isMostlyLeftOut(this.report.root));
   }
 
   #trail(root: ContextNode): TemplateResult {

@@ -72,7 +72,7 @@ export const contextStyles = css`
     width: 100%;
     height: 8px;
     border-radius: 4px;
-    background: var(--vscode-scrollbarSlider-background);
+    background: var(--track);
     outline: 1px solid var(--vscode-contrastBorder, transparent);
   }
 

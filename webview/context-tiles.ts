@@ -32,6 +32,21 @@ export function totalTokens({ tokens }: ContextNode): number {
   return STATES.reduce((sum, state) => sum + tokens[state], 0);
 }
 
+/** Above this share of what is left out, it hides what fills the window. */
+const MOST_LEFT_OUT = 3 / 4;
+
+export function isMostlyLeftOut(node: ContextNode): boolean {
+  return node.tokens['left-out'] > MOST_LEFT_OUT * totalTokens(node);
+}
+
+/** `node` with only what is in the window, and of it only the part that is. */
+export function inWindow(node: ContextNode): ContextNode {
+  const tokens = { ...node.tokens, 'left-out': 0 };
+  if (node.children === undefined) return { ...node, tokens };
+  const children = node.children.map(inWindow).filter((child) => totalTokens(child) > 0);
+  return { ...node, tokens, children };
+}
+
 /** What lies in `folder`, laid out in `area` pixels: frames before what is in them. Tiles too small to be seen are left out. */
 export function tilesOf(folder: ContextNode, area: Box): Tile[] {
   const tiles: Tile[] = [];

@@ -92,10 +92,16 @@ export class GemmaPicture extends LitElement {
       title="Do not send"
       aria-label="Do not send ${name}"
       data-testid="remove-picture"
-      @click=${() => ask({ type: 'remove-picture', key })}
+      @click=${() => this.#remove(key)}
     >
       ${icon('close')}
     </button>`;
+  }
+
+  /** The button goes with the picture: the keyboard must not be left on nothing. */
+  #remove(key: string): void {
+    ask({ type: 'remove-picture', key });
+    this.dispatchEvent(new CustomEvent('gemma-picture-gone', { bubbles: true, composed: true }));
   }
 
   #chooseRegion(): void {
@@ -163,7 +169,7 @@ export class GemmaPicture extends LitElement {
       }
 
       .ring .track {
-        stroke: var(--vscode-scrollbarSlider-background);
+        stroke: var(--track);
       }
 
       .ring .done {

@@ -76,11 +76,17 @@ export class GemmaPictureTray extends LitElement {
         type="button"
         title="Dismiss"
         aria-label="Dismiss the message about ${name}"
-        @click=${() => this.#intake.dismiss(key)}
+        data-testid="dismiss-problem"
+        @click=${() => this.#dismiss(key)}
       >
         ${icon('close')}
       </button>
     </div>`;
+  }
+
+  #dismiss(key: string): void {
+    this.#intake.dismiss(key);
+    this.dispatchEvent(new CustomEvent('gemma-picture-gone'));
   }
 
   // The editor lets a drag through to the page only while Shift is held.

@@ -53,6 +53,7 @@ function encodingLine({
 /** What "Read details" costs, before it is chosen. */
 export function detailsCost({ offer }: Picture): string | null {
   if (offer === undefined) return null;
-  const seconds = offer.seconds === undefined ? '' : `, about ${duration(offer.seconds)}`;
-  return `${counted(offer.crops, 'part')}, ${count(offer.tokens)} more tokens${seconds}`;
+  const { seconds = 0 } = offer;
+  const time = seconds < 1 ? '' : `, about ${duration(seconds)}`;
+  return `${counted(offer.crops, 'part')}, ${count(offer.tokens)} more tokens${time}`;
 }

@@ -41,7 +41,7 @@ export class GemmaReadingProgress extends LitElement {
       .bar {
         height: 3px;
         border-radius: 2px;
-        background: var(--vscode-scrollbarSlider-background);
+        background: var(--track);
         outline: 1px solid var(--vscode-contrastBorder, transparent);
         overflow: hidden;
       }

@@ -286,7 +286,10 @@ export function completedExchanges(
 
 /** What outlives a restart of the editor. */
 export type SavedChat = Pick<ChatState, 'messages' | 'promptUse'> &
-  Partial<Pick<ChatState, 'attachments' | 'pictures'>>;
+  Partial<Pick<ChatState, 'attachments' | 'pictures'>> & {
+    /** The next question as far as it is written; the editor loses what the page itself keeps when it reloads at once. */
+    readonly draft?: string;
+  };
 
 /** The first state with a saved chat: whatever was streaming or being encoded has been cut off. */
 export function restoredState(saved: SavedChat): ChatState {

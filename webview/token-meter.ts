@@ -146,7 +146,7 @@ export class GemmaTokenMeter extends LitElement {
         width: 100%;
         height: 6px;
         border-radius: 3px;
-        background: var(--vscode-scrollbarSlider-background);
+        background: var(--track);
         outline: 1px solid var(--vscode-contrastBorder, transparent);
       }
 
@@ -225,7 +225,7 @@ export class GemmaTokenMeter extends LitElement {
       }
 
       .swatch.free {
-        background: var(--vscode-scrollbarSlider-background);
+        background: var(--track);
       }
 
       .files {

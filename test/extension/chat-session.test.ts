@@ -162,11 +162,15 @@ describe('a chat session', () => {
       type: 'attached',
       attachment: { path: 'src/a.ts', startLine: 3, endLine: 4, text: 'a' },
     });
+    await session.preview('What is');
+    assert.equal(saved.at(-1)?.draft, 'What is');
     const { pictures, attachments } = restoredState(saved.at(-1)!);
     assert.deepEqual(pictures, [{ ...PICTURE, encoding: { state: 'stopped' } }]);
     assert.equal(attachments.length, 1);
     session.dispatch({ type: 'picture-removed', key: PICTURE.key });
     assert.deepEqual(saved.at(-1)?.pictures, []);
+    await session.ask('What is this?');
+    assert.equal(saved.at(-1)?.draft, '');
   });
 
   it('says nothing of a cost that nobody knows', async () => {

@@ -1,5 +1,15 @@
 import { existsSync } from 'node:fs';
-import { type Browser, type BrowserContext, chromium, type FrameLocator, type Page } from 'playwright-core';
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Frame,
+  type FrameLocator,
+  type Locator,
+  type Page,
+} from 'playwright-core';
+
+import { eventually } from './eventually.ts';
 
 /** The workbench in a browser page of its own, and the gestures that the scenarios are written in. */
 export class Workbench {
@@ -60,7 +70,7 @@ export class Workbench {
       try {
         await input.fill(`>${label}`, { timeout: 2000 });
         await option.waitFor({ timeout: 1000 });
-        await option.click({ timeout: 1000 });
+        await option.click({ timeout: 5000 });
         return;
       } catch (error) {
         if (Date.now() > deadline) throw error;
@@ -88,6 +98,67 @@ export class Workbench {
     await this.page.locator('.editor-instance .monaco-editor .view-line').first().click();
   }
 
+  /** Opens a notebook of the workspace by name. */
+  async openNotebook(name: string): Promise<void> {
+    await this.page.keyboard.press('Control+P');
+    await this.page.locator('.quick-input-widget input').first().fill(name);
+    await this.page.locator('.quick-input-list').getByRole('option', { name }).first().click();
+    await this.page.locator('.notebook-editor .code-cell-row').first().click();
+  }
+
+  /** Answers the editor's own dialog for a file; it passes over what is entered while it still lists a folder. */
+  async chooseFile(path: string): Promise<void> {
+    const input = this.page.locator('.quick-input-widget input').first();
+    await input.waitFor();
+    for (let attempts = 20; attempts > 0 && (await input.isVisible()); attempts--) {
+      await input.fill(path, { timeout: 2000 }).catch(() => {});
+      await input.press('Enter', { timeout: 2000 }).catch(() => {});
+      await input.waitFor({ state: 'hidden', timeout: 2000 }).catch(() => {});
+    }
+  }
+
+  /** Opens the folders of `path` in the Explorer and chooses `command` from the menu of its last part. */
+  async explorerMenu(path: readonly string[], command: string): Promise<void> {
+    await this.page.keyboard.press('Control+Shift+E');
+    const item = (name: string) =>
+      this.page.locator('.explorer-folders-view').getByRole('treeitem', { name }).first();
+    for (const folder of path.slice(0, -1)) {
+      await item(folder).waitFor();
+      if ((await item(folder).getAttribute('aria-expanded')) !== 'true') await item(folder).click();
+    }
+    await item(path.at(-1)!).click({ button: 'right' });
+    await this.page.getByRole('menuitem', { name: command }).click();
+  }
+
+  /** Puts a picture into the clipboard and pastes it where `target` is. */
+  async paste(png: Uint8Array, target: Locator): Promise<void> {
+    await this.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await this.page.bringToFront();
+    await this.page.evaluate(async (base64) => {
+      const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+      const { navigator, ClipboardItem } = globalThis as unknown as {
+        navigator: { clipboard: { write(items: unknown[]): Promise<void> } };
+        ClipboardItem: new (parts: Record<string, Blob>) => unknown;
+      };
+      const blob = new Blob([bytes], { type: 'image/png' });
+      await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
+    }, Buffer.from(png).toString('base64'));
+    await target.click();
+    await this.page.keyboard.press('Control+V');
+  }
+
+  /** Drops files from outside onto `target`, with Shift held: else the editor takes them for itself. */
+  async drop(files: readonly string[], target: Locator): Promise<void> {
+    const box = await target.boundingBox();
+    if (box === null) throw new Error('What is dropped on is not visible.');
+    const session = await this.page.context().newCDPSession(this.page);
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    const data = { items: [], files: [...files], dragOperationsMask: 1 };
+    for (const type of ['dragEnter', 'dragOver', 'dragOver', 'drop'] as const)
+      await session.send('Input.dispatchDragEvent', { type, x, y, data, modifiers: 8 });
+    await session.detach();
+  }
+
   /** Chooses a colour theme by its name in the list. */
   async chooseTheme(name: string): Promise<void> {
     await this.command('Preferences: Color Theme');
@@ -105,6 +176,21 @@ export class Workbench {
   /** The inside of the only visible webview. */
   webview(): FrameLocator {
     return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
+  }
+
+  /** The inside of the webview that holds `element`, whatever others are visible. */
+  async webviewWith(element: string): Promise<Frame> {
+    return eventually(`a page with ${element}`, async () => {
+      for (const frame of this.page.frames())
+        if (
+          (await frame
+            .locator(element)
+            .count()
+            .catch(() => 0)) > 0
+        )
+          return frame;
+      return null;
+    });
   }
 
   async close(): Promise<void> {

@@ -47,6 +47,24 @@ export class ChatPage {
     return this.#frame.getByTestId(testId);
   }
 
+  /** Pictures of the next question. */
+  get tray(): Locator {
+    return this.#frame.locator('gemma-picture-tray').getByTestId('picture');
+  }
+
+  withState(state: string): Locator {
+    return this.#frame.locator(`[data-state="${state}"]`);
+  }
+
+  /** How many pictures, sent or not, show what they are. */
+  async thumbnails(): Promise<number> {
+    const images = await this.#frame.locator('gemma-picture img').all();
+    const widths = images.map((image) =>
+      image.evaluate((img) => (img as { naturalWidth?: number }).naturalWidth),
+    );
+    return (await Promise.all(widths)).filter((width) => width !== undefined && width > 0).length;
+  }
+
   fix(action: string): Locator {
     return this.#frame.locator(`[data-fix="${action}"]`);
   }

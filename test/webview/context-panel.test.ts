@@ -5,6 +5,8 @@ import type { ContextNode } from '../../sidecar/protocol/context-types.ts';
 import {
   folderAt,
   folderTrail,
+  inWindow,
+  isMostlyLeftOut,
   nodeWords,
   tilesOf,
   totalTokens,
@@ -33,6 +35,18 @@ describe('the tiles of a context', () => {
       path: `f${i}`,
     }));
     assert.ok(tilesOf({ ...ROOT, children: many }, AREA).length <= 3_000);
+  });
+
+  it('can be only of what is in the window, and are where the rest would hide it', () => {
+    const shown = tilesOf(inWindow(ROOT), AREA).map(({ node }) => node);
+    assert.deepEqual(
+      ['test/price.test.ts', 'package-lock.json', 'src/price/price.ts']
+        .map((path) => shown.find((node) => node.path === path))
+        .map((node) => node && totalTokens(node)),
+      [undefined, undefined, 1800],
+    );
+    assert.equal(isMostlyLeftOut(ROOT), false);
+    assert.equal(isMostlyLeftOut({ ...ROOT, tokens: { ...ROOT.tokens, 'left-out': 60_000 } }), true);
   });
 
   it('are found by folder', () => {
@@ -112,6 +126,16 @@ describe('the context panel', { skip }, () => {
     assert.deepEqual(await page.messages(), [{ type: 'open-file', path: 'src/cart/cart.ts' }]);
     await page.page.keyboard.press('Backspace');
     assert.equal(await tile('test/cart.test.ts').count(), 1);
+  });
+
+  it('hides what is left out and shows it again', async () => {
+    const button = page.get('hide-left-out');
+    assert.equal(await button.getAttribute('aria-pressed'), 'false');
+    await button.click();
+    assert.equal(await tile('package-lock.json').count(), 0);
+    assert.equal(await tile('src/price/price.ts').count(), 1);
+    await button.click();
+    assert.equal(await tile('package-lock.json').count(), 1);
   });
 
   it('says the same in a table', async () => {

@@ -91,6 +91,7 @@ describe('the chat page', { skip }, () => {
       await input.pressSequentially('@p');
       await page.receive({ type: 'mentions', query: 'p', mentions });
       await input.press('ArrowDown');
+      assert.equal(await page.get('mention-status').textContent(), 'problems, 2 of 2');
       await input.press('Tab');
       assert.deepEqual((await page.requests()).at(-1), { type: 'attach-mention', kind: 'problems' });
       await input.pressSequentially('@');

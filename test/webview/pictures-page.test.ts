@@ -300,6 +300,7 @@ describe('pictures on the chat page', { skip }, () => {
     );
     await page.get('read-details').check();
     await page.get('remove-picture').click();
+    assert.ok(await page.get('input').evaluate((input) => input.matches(':focus')));
     assert.deepEqual(await page.requests(), [
       { type: 'read-details', key: PICTURE.key, details: true },
       { type: 'remove-picture', key: PICTURE.key },

@@ -51,6 +51,18 @@ describe('numbers', () => {
 });
 
 describe('announcements', () => {
+  it('of what is read come at each quarter, not at each number', () => {
+    const at = (done: number) =>
+      reduce(ASKED, {
+        type: 'progressed',
+        progress: { requestId: 'r', phase: 'reading', done, total: 1000, secondsLeft: 40 },
+      });
+    assert.equal(announcement(at(100), at(240)), null);
+    assert.equal(announcement(at(240), at(250)), 'Reading the conversation: 1,000 tokens, 25 %, 0:40 left');
+    assert.equal(announcement(at(250), at(490)), null);
+    assert.match(announcement(at(490), at(800)) ?? '', /80 %/);
+  });
+
   it('are made at turning points only', () => {
     const first = reduce(ASKED, { type: 'streamed', requestId: 'r', text: 'a' });
     const second = reduce(first, { type: 'streamed', requestId: 'r', text: 'b' });

@@ -81,6 +81,15 @@ describe('chat', () => {
       .waitFor();
   });
 
+  it('offers what an @ may mean', async () => {
+    await chat.input.fill('Explain ');
+    await chat.input.pressSequentially('@cart');
+    await chat.get('mentions').getByText('src/cart.ts').waitFor();
+    await chat.input.press('Enter');
+    assert.equal(await chat.input.inputValue(), 'Explain @src/cart.ts ');
+    await chat.input.fill('');
+  });
+
   it('takes the selection of the editor along with a question', async () => {
     await workbench.openFile('price.ts');
     await workbench.page.keyboard.press('Control+Home');

@@ -49,6 +49,16 @@ describe('chat about this repository', () => {
     await chat.get('meter').click();
   });
 
+  it('shows what fills the window as a map, which says so in words too', async () => {
+    await workbench.command('Gemma: Show Context');
+    const panel = await workbench.webviewWith('gemma-context');
+    await panel.getByTestId('tile').first().waitFor();
+    await panel.getByTestId('as-table').click();
+    await panel.getByTestId('table').locator('tbody tr').first().waitFor();
+    await screenshot(workbench, 'context');
+    await workbench.command('View: Close All Editors');
+  });
+
   for (const theme of themes) {
     it(`is drawn in ${theme}`, async () => {
       await workbench.chooseTheme(theme);
