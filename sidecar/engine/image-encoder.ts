@@ -37,6 +37,8 @@ export interface EncoderOptions {
   readonly store: EmbeddingStore | null;
   /** SHA-256 of the tower's file. */
   readonly digest: (signal: AbortSignal) => Promise<string>;
+  /** Milliseconds without an image after which the weights are dropped. Default: a minute. */
+  readonly idleMs?: number;
 }
 
 export interface EncodeRequest {
@@ -51,13 +53,15 @@ export class ImageEncoder {
   readonly #runPass: EncoderOptions['runPass'];
   readonly #store: EmbeddingStore | null;
   readonly #digest: EncoderOptions['digest'];
+  readonly #idleMs: number;
   #knownDigest: string | null = null;
   #tower: Tower | null = null;
   #idle: NodeJS.Timeout | null = null;
   /** One image after another: they share the tower and its memory. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor({ file, backend, runPass, store, digest }: EncoderOptions) {
+  constructor({ file, backend, runPass, store, digest, idleMs = IDLE_MS }: EncoderOptions) {
+    this.#idleMs = idleMs;
     this.file = file;
     this.#backend = backend;
     this.#runPass = runPass;
@@ -112,7 +116,7 @@ export class ImageEncoder {
       signal.throwIfAborted();
       throw error;
     } finally {
-      this.#idle = setTimeout(() => this.#drop(), IDLE_MS).unref();
+      this.#idle = setTimeout(() => this.#drop(), this.#idleMs).unref();
     }
   }
 
