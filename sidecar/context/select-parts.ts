@@ -83,7 +83,7 @@ const RECENT = 0.1;
 /** Less than any real match, so that it only decides where nothing matches. */
 const INTRODUCES = 0.003;
 /** A part of a file that is about the question is worth more than the same words elsewhere. */
-const FILE_SHARE = 0.25;
+const FILE_SHARE = 0.4;
 /** What a part owes to its better neighbour: one that it goes on with, or one that merely stands beside it. */
 const CONTINUED = 0.8;
 const ADJACENT = 0.5;
