@@ -7,6 +7,13 @@
 
 /** Order of the lines of one key. */
 const KINDS = ['defined', 'says', 'holds', 'imported'] as const;
+/** As an answer would put it, so that a small model answers by going on as the line does. */
+const PHRASES = {
+  defined: 'is defined in',
+  says: 'says',
+  holds: 'holds',
+  imported: 'is imported in',
+} as const;
 
 export interface IndexPlace {
   /** What the question named. */
@@ -69,9 +76,9 @@ function linesOfKey(key: string, facts: readonly IndexPlace[], room: number): st
     left -= count;
     if (kind !== 'holds') leftOutsideFile -= count;
     for (const { path, line, text } of places.slice(0, count)) {
-      lines.push(`\`${key}\` ${kind} ${oneLine(path)}:${line}| ${shortened(oneLine(text))}`);
+      lines.push(`\`${key}\` ${PHRASES[kind]} ${oneLine(path)}:${line}| ${shortened(oneLine(text))}`);
     }
-    if (places.length > count) lines.push(`\`${key}\` ${kind} … ${places.length - count} more`);
+    if (places.length > count) lines.push(`\`${key}\` ${PHRASES[kind]} … ${places.length - count} more`);
   }
   return lines;
 }

@@ -104,19 +104,19 @@ test('facts of a question about a real folder', async () => {
     await facts('Where is `add`, who imports `node:fs`, what is in `src/a.ts`, and `gone`?'),
     [
       'Index:',
-      '`add` defined src/a.ts:2| export function add(a: number, b: number): number {',
+      '`add` is defined in src/a.ts:2| export function add(a: number, b: number): number {',
       '`add` says src/a.ts:2| Adds two numbers.',
-      "`add` imported src/b.ts:1| import { add } from './a.ts';",
-      "`node:fs` imported src/b.ts:2| import fs from 'node:fs';",
+      "`add` is imported in src/b.ts:1| import { add } from './a.ts';",
+      "`node:fs` is imported in src/b.ts:2| import fs from 'node:fs';",
       '`src/a.ts` holds src/a.ts:2| export function add(a: number, b: number): number {',
       '`src/a.ts` holds src/a.ts:6| export class Sum {}',
-      "`src/a.ts` imported src/b.ts:1| import { add } from './a.ts';",
+      "`src/a.ts` is imported in src/b.ts:1| import { add } from './a.ts';",
       '`gone` nowhere',
     ].join('\n'),
   );
   assert.equal(await facts('What does add do?'), await facts('`add`'), 'a plain word that is a symbol');
   const kinds = async (question: string) =>
-    (await facts(question)).split('\n').flatMap((line) => /^`[^`]+` (\w+)/.exec(line)?.[1] ?? []);
+    (await facts(question)).split('\n').flatMap((line) => /^`[^`]+` (?:is )?(\w+)/.exec(line)?.[1] ?? []);
   assert.deepEqual(await kinds('What does `add` take?'), ['defined', 'says']);
   assert.deepEqual(await kinds('What does `src/a.ts` hold?'), ['holds', 'holds']);
   assert.deepEqual(await kinds('Who imports `add`?'), ['imported']);

@@ -1,7 +1,9 @@
 """Mix examples into packed batches; a batch is a pure function of (stage, seed, step), so a resumed run sees the same data."""
 
 import json
+import math
 import random
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +11,28 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import repository, tasks
-from pipeline.pictures import picture_example
+from pipeline.inventions import Inventor
+from pipeline.pictures import QUESTIONS, picture_example
 from pipeline.tokenizer import CONTROL, Tokenizer
 
 BOS = 2
 COPY_WEIGHT = 0.5
+MISSES = 24  # examples that fit in no row, until a batch is full enough
 LANGUAGE_SHARE = {"typescript": 3.0, "python": 2.0, "javascript": 2.0, "go": 1.0, "rust": 0.8, "markdown": 1.0, "cpp": 1.0}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the curriculum. It lasts while the schedule's progress (0 to 1) is below `until`."""
+    """A part of the curriculum. It lasts while the schedule's progress (0 to 1) is below `until`; stages that end together take turns.
+
+    `characters` of code stand before the questions of a conversation, `code` characters are a completion or plain text.
+    """
 
     until: float
     length: int
     rows: int
     characters: tuple[int, int]
+    code: tuple[int, int]
     turns: tuple[int, int]
     chat: float
     middle: float
@@ -46,6 +54,9 @@ class Corpus:
         self.weights = [sum(LANGUAGE_SHARE[d.language] * len(d.text) for d in documents) ** 0.5 for documents in self.packages]
         names = random.Random(0).sample([d for documents in self.packages for d in documents], min(400, sum(map(len, self.packages))))
         self.names = sorted({s.name for d in names for s in d.outline.symbols})
+        paths = [d.path.split("/") for documents in self.packages for d in documents]
+        self.folders = sorted({folder for path in paths for folder in path[:-1] if re.fullmatch(r"[\w-]{2,20}", folder)}) or ["src"]
+        self.stems = sorted({stem for path in paths if re.fullmatch(r"[A-Za-z][\w-]{1,24}", stem := path[-1].partition(".")[0])}) or ["main"]
 
     def draw(self, rng: random.Random) -> list[tasks.Document]:
         return rng.choices(self.packages, self.weights)[0]
@@ -54,16 +65,27 @@ class Corpus:
 def example(corpus: Corpus, stage: Stage, rng: random.Random) -> list[tasks.Span] | None:
     """One example of the stage's mixture; None where the drawn files allow none."""
     documents = corpus.draw(rng)
-    characters = rng.randint(*stage.characters)
     form = rng.random()
     if form < 0.015:
         return tasks.small_talk(rng)
     if form < stage.chat:
-        return repository.chat(documents, corpus.names, characters, rng.randint(*stage.turns), rng)
+        inventor = Inventor.draw(corpus.folders, corpus.stems, corpus.names, rng) if rng.random() < repository.INVENTED else None
+        return repository.chat(documents, corpus.names, rng.randint(*stage.characters), rng.randint(*stage.turns), rng, inventor)
+    characters = round(math.exp(rng.uniform(*map(math.log, stage.code))))
     document = rng.choice(documents)
     if form < stage.chat + stage.middle:
         return tasks.fill_in_middle(document, documents, characters, rng)
-    return tasks.plain(document, characters * 2, rng)
+    return tasks.plain(document, characters, rng)
+
+
+def image_example(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, rng: random.Random) -> tuple[list[int], list[float], list[int]]:
+    """A question about an image, half of them in a repository."""
+    question = rng.choice(QUESTIONS)
+    if rng.random() < 0.5:
+        return picture_example(tokenizer, rng, question)
+    inventor = Inventor.draw(corpus.folders, corpus.stems, corpus.names, rng)
+    held = repository.repository(corpus.draw(rng), rng.randint(*stage.characters), rng, inventor)
+    return picture_example(tokenizer, rng, question, *repository.around_image(held, question, rng))
 
 
 def copying(vocabulary: int, rng: random.Random) -> tuple[list[int], list[float]]:
@@ -74,15 +96,20 @@ def copying(vocabulary: int, rng: random.Random) -> tuple[list[int], list[float]
     return [BOS, *pieces * (repeats + 1)], weights
 
 
-def encode(tokenizer: Tokenizer, spans: list[tasks.Span]) -> tuple[list[int], list[float]]:
+def encode(tokenizer: Tokenizer, spans: list[tasks.Span], room: int) -> tuple[list[int], list[float]]:
+    """Ids and weights; of a conversation longer than `room` the turns that fit, of plain text the beginning. May be longer where neither helps."""
     ids: list[int] = []
     weights: list[float] = []
+    fitting = 0
     for text, weight in spans:
         part = tokenizer.encode_prompt(text)
         ids.extend(part)
         weights.extend([weight] * len(part))
+        if len(ids) <= room and text.endswith("<end_of_turn>"):
+            fitting = len(ids)
     weights[0] = 0.0
-    return ids, weights
+    end = room if len(spans) == 1 else fitting or len(ids)
+    return ids[:end], weights[:end]
 
 
 def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: int) -> dict[str, np.ndarray]:
@@ -93,22 +120,18 @@ def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: i
     weights = np.zeros(shape, np.float32)
     used, count = [0] * stage.rows, [0] * stage.rows
     misses = 0
-    while misses < 60:
+    while misses < MISSES:
         soft: list[int] = []
         form = rng.random()
         if form < stage.copy:
             ids, loss = copying(tokenizer.size, rng)
         elif form < stage.copy + stage.pictures:
-            ids, loss, soft = picture_example(tokenizer, rng)
+            ids, loss, soft = image_example(corpus, tokenizer, stage, rng)
         else:
             spans = example(corpus, stage, rng)
             if spans is None:
                 continue
-            ids, loss = encode(tokenizer, spans)
-            if len(spans) == 1:  # plain text may be cut
-                ids, loss = ids[:stage.length], loss[:stage.length]
-            if len(ids) > stage.length:
-                continue
+            ids, loss = encode(tokenizer, spans, stage.length - min(used))
         row = min((r for r in range(stage.rows) if used[r] + len(ids) <= stage.length), key=lambda r: -used[r], default=None)
         if row is None:
             misses += 1

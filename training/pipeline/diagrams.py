@@ -1,7 +1,7 @@
 """Draw what `pictures.py` composed, in many styles: light and dark, boxes and ellipses, several fonts, sizes and line widths.
 
-All places are given on a canvas of 256 x 256 and drawn at `scale` times that. Words begin on a raster of 4, so that a small
-tower meets fewer shifts of a word; tables, bars and lines of code stand on the rows of the tower's cells.
+All places are given on a canvas of 256 x 256 and drawn at `scale` times that. Most words begin 8 from the left edge of a patch
+and stand in the middle of a row of patches, so that a small tower meets few shifts of a word.
 """
 
 import random
@@ -12,15 +12,16 @@ from typing import NamedTuple
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.pictures import GRAPHS, GRID, Picture
+from pipeline.pictures import GRAPHS, GRID, WORDS, Picture
 
 SIDE = 256
 CELL = SIDE // GRID
 SLOT = 2 * CELL
-RASTER = 4
+INDENT = 8  # of words, from the left edge of a slot
+MIDDLE = 8  # of a row of patches
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-PROPORTIONAL = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "STIXGeneral.ttf", "STIXGeneralBol.ttf")
-MONOSPACED = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf")
+PROPORTIONAL = ("DejaVuSans.ttf", "DejaVuSans.ttf", "DejaVuSerif.ttf")
+MONOSPACED = "DejaVuSansMono.ttf"
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
@@ -47,11 +48,8 @@ def style(picture: Picture, rng: random.Random) -> Style:
     fill = tuple(min(255, shade + 12 + h) if dark else max(0, shade - h) for h in hue)
     accent = tuple(rng.randint(110, 200) if dark else rng.randint(60, 170) for _ in range(3))
     mono = picture.kind in ("code", "error") or rng.random() < 0.2
-    font = rng.choice(MONOSPACED if mono else PROPORTIONAL)
-    wide = "Mono" in font or "Bold" in font
-    size = 10 if picture.kind == "class" or wide else rng.choice([10, 11, 11])
-    if font.startswith("STIX"):
-        size += 2
+    font = MONOSPACED if mono else rng.choice(PROPORTIONAL)
+    size = 10 if picture.kind == "class" or mono else 11
     shape = rng.choice(["ellipse", "bare"] if picture.kind == "call" else ["box", "box", "rounded"])
     return Style((shade, shade, min(255, shade + rng.randint(0, 6))), (ink, ink, ink), fill, accent, font, size, rng.choice([1, 1, 2]), shape, dark)
 
@@ -76,9 +74,6 @@ class Canvas:
     def text(self, x: float, y: float, text: str, colour: Colour | None = None) -> None:
         """Left-aligned at `x`, centred on `y`."""
         self.pen.text((x * self.scale, y * self.scale), text, colour or self.style.ink, self.font, anchor="lm")
-
-    def centred(self, x: float, y: float, text: str) -> None:
-        self.text(round((x - self.length(text) / 2) / RASTER) * RASTER, y, text)
 
     def box(self, left: float, top: float, right: float, bottom: float, shape: str, fill: Colour | None, outline: Colour | None) -> None:
         corners = [v * self.scale for v in (left, top, right, bottom)]
@@ -116,11 +111,13 @@ def draw_graph(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     places: dict[str, Point] = {}
     halves: dict[str, Point] = {}
     pad = rng.choice([3, 4, 5])
+    shift = rng.choice([-MIDDLE, MIDDLE])
     tall = 13 if chosen.shape == "ellipse" else rng.choice([9, 10, 12])
     for name, (column, row) in picture.nodes.items():
-        places[name] = (SLOT * (column + 0.5), CELL + SLOT * (row + 0.5) + rng.choice([-8, -4, 0, 0, 4, 8]))
         label = name + ("()" if picture.kind == "call" else "")
-        halves[name] = (min(canvas.length(label) / 2 + pad + (3 if chosen.shape == "ellipse" else 0), 29), tall)
+        across = canvas.length(label) / 2
+        places[name] = (SLOT * column + INDENT + across, CELL + SLOT * (row + 0.5) + shift)
+        halves[name] = (across + pad + (3 if chosen.shape == "ellipse" else 0), tall)
     for a, b in picture.edges:
         ellipse = chosen.shape == "ellipse"
         start, end = (border(places[p], places[q], (halves[p][0] + 1, halves[p][1] + 1), ellipse) for p, q in ((a, b), (b, a)))
@@ -129,7 +126,8 @@ def draw_graph(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
         across, down = halves[name]
         if chosen.shape != "bare":
             canvas.box(x - across, y - down, x + across, y + down, chosen.shape, chosen.fill, chosen.ink)
-        canvas.centred(x, y, name + ("()" if picture.kind == "call" else ""))
+        label = name + ("()" if picture.kind == "call" else "")
+        canvas.text(x - canvas.length(label) / 2, y, label)
 
 
 def draw_cards(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
@@ -137,18 +135,18 @@ def draw_cards(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     sign = rng.choice(["", "+", "-"])
     for name, *members in picture.rows:
         column, row = picture.nodes[name]
-        left, top = SLOT * column + 4, CELL + SLOT * row + 4
-        canvas.box(left, top, left + SLOT - 8, top + SLOT - 8, "box", chosen.fill, chosen.ink)
-        canvas.line((left, top + 18), (left + SLOT - 8, top + 18), chosen.ink)
-        canvas.centred(left + SLOT / 2 - 4, top + 10, name)
+        left, top = SLOT * column, CELL + SLOT * row
+        canvas.box(left + 3, top, left + SLOT - 4, top + 50, "box", chosen.fill, chosen.ink)
+        canvas.line((left + 3, top + 16), (left + SLOT - 4, top + 16), chosen.ink)
+        canvas.text(left + INDENT, top + MIDDLE, name)
         for index, member in enumerate(members):
-            canvas.text(left + 4, top + 28 + 16 * index, sign + member)
+            canvas.text(left + INDENT - canvas.length(sign), top + 16 * (index + 1) + MIDDLE, sign + member)
 
 
 def draw_bars(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     chosen = canvas.style
     said = rng.random() < 0.6  # the value stands at the bar; else at an axis with lines
-    base, unit = (SIDE - CELL - 8, 20) if picture.upright else (SLOT, 18)
+    base, unit = (SIDE - CELL - 8, 16) if picture.upright else (SLOT, 16)
     for value in range(0, 10):
         at = base - unit * value if picture.upright else base + unit * value
         ends = ((24, at), (SIDE - 8, at)) if picture.upright else ((at, CELL - 4), (at, SIDE - 16))
@@ -159,13 +157,13 @@ def draw_bars(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     for index, (word, value) in enumerate(picture.rows):
         extent = unit * int(value)
         if picture.upright:
-            x = SLOT * (index + 0.5)
-            canvas.box(x - 12, base - extent, x + 12, base, "box", chosen.accent, None)
-            canvas.centred(x, SIDE - CELL / 2, word)
+            x = SLOT * index + INDENT
+            canvas.box(x, base - extent, x + 24, base, "box", chosen.accent, None)
+            canvas.text(x, SIDE - CELL + MIDDLE, word)
             if said:
-                canvas.centred(x, base - extent - 8, value)
+                canvas.text(x + 16, base - extent - 16, value)
         else:
-            y = CELL * (index + 1.5)
+            y = CELL * (index + 1) + MIDDLE
             canvas.box(base, y - 8, base + extent, y + 8, "box", chosen.accent, None)
             canvas.text(8, y, word)
             if said:
@@ -175,26 +173,27 @@ def draw_bars(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
 def draw_table(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     chosen = canvas.style
     columns, count = len(picture.rows[0]), len(picture.rows)
+    top = CELL / 2 + MIDDLE
     lines = rng.choice(["all", "rows", "head"])
     if rng.random() < 0.6:
-        canvas.box(4, CELL, SLOT * columns - 4, 2 * CELL, "box", chosen.fill, None)
+        canvas.box(4, top, SLOT * columns - 4, top + CELL, "box", chosen.fill, None)
     for row in range(count + 1):
         if lines != "head" or row in (0, 1, count):
-            canvas.line((4, CELL * (row + 1)), (SLOT * columns - 4, CELL * (row + 1)), chosen.ink)
+            canvas.line((4, top + CELL * row), (SLOT * columns - 4, top + CELL * row), chosen.ink)
     if lines == "all":
         for column in range(columns + 1):
             x = min(max(SLOT * column, 4), SLOT * columns - 4)
-            canvas.line((x, CELL), (x, CELL * (count + 1)), chosen.ink)
+            canvas.line((x, top), (x, top + CELL * count), chosen.ink)
     for index, row in enumerate(picture.rows):
         for column, text in enumerate(row):
-            canvas.text(SLOT * column + 8, CELL * (index + 1.5), text)
+            canvas.text(SLOT * column + INDENT, CELL * (index + 1) + MIDDLE, text)
 
 
 def draw_code(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     head, end = rng.choice([("def ", "):"), ("fn ", ") {"), ("func ", ") {"), ("function ", ") {")])
     keyword = canvas.style.accent
     for index, (name, parameter) in enumerate(picture.rows):
-        y = CELL * (index + 1.5) - 8
+        y = CELL * (index + 1) + MIDDLE
         canvas.text(8, y, head, keyword)
         canvas.text(8 + canvas.length(head), y, f"{name}({parameter}{end}")
         canvas.text(8, y + 16, f"  return {rng.choice(['0', 'x', 'a + b', '[]', '1'])}", keyword)
@@ -205,14 +204,31 @@ def draw_error(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     said = rng.choice(["is null", "is not set", "missing"])
     ending = rng.choice([".py", ".ts", ".js", ".go"])
     for index, (first, second) in enumerate(picture.rows):
-        y = CELL * (index + 1.5)
+        y = CELL * (index + 1) + MIDDLE
         if index == 0:
             canvas.text(8, y, f"{first}: {second} {said}", red)
         else:
             canvas.text(8, y, f"  at {first} ({second}{ending}:{rng.randint(1, 99)})")
 
 
-DRAW = {"class": draw_cards, "bar": draw_bars, "table": draw_table, "code": draw_code, "error": draw_error}
+def draw_other(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
+    """Nothing that can be told: patches of colour, lines, and words where no drawing of ours has them."""
+    def point() -> Point:
+        return rng.uniform(0, SIDE), rng.uniform(0, SIDE)
+
+    def colour() -> Colour:
+        return rng.randrange(256), rng.randrange(256), rng.randrange(256)
+
+    for _ in range(rng.randint(0, 12)):
+        (left, right), (top, bottom) = (sorted(pair) for pair in zip(point(), point(), strict=True))
+        canvas.box(left, top, right, bottom, rng.choice(["box", "rounded", "ellipse"]), colour(), rng.choice([None, colour()]))
+    for _ in range(rng.randint(0, 10)):
+        canvas.line(point(), point(), colour())
+    for _ in range(rng.choice([0, 0, 3, 12, 30])):
+        canvas.text(*point(), " ".join(rng.sample(WORDS, rng.randint(1, 5))), rng.choice([None, colour()]))
+
+
+DRAW = {"other": draw_other, "class": draw_cards, "bar": draw_bars, "table": draw_table, "code": draw_code, "error": draw_error}
 
 
 def draw(picture: Picture, rng: random.Random, scale: int = 1) -> Image.Image:

@@ -21,6 +21,7 @@ from pipeline.export import OUT, read_params, write_gguf
 from pipeline.model import Config
 from pipeline.ngram import CopyingNgram
 from pipeline.repository import Asked
+from pipeline.symbols import outline
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,14 @@ class Engine:
             file = Path(folder) / "prompts.jsonl"
             file.write_text("".join(json.dumps(prompt.removeprefix("<bos>")) + "\n" for prompt in prompts))
             return self._json("generate", "--prompts-file", str(file), "--raw", "--temperature", "0", "--max-tokens", str(tokens))["results"]
+
+    def ask(self, repository: Path, question: str) -> str:
+        return self._json("ask", "--no-cache", "--repo", str(repository), question)["answer"]
+
+    def speed(self) -> dict:
+        """Tokens a second on this machine as it is now, and what the backend was."""
+        found = self._json("bench")
+        return {key: found[key] for key in ("prefill_tps", "decode_tps", "prompt_tokens", "generated_tokens", "backend")}
 
     def perplexity(self, file: Path, context: int) -> dict:
         return self._json("perplexity", "--file", str(file), "--ctx", str(context))
@@ -113,6 +122,40 @@ def questions(engine: Engine, tokenizer: Tokenizer, held_out: Corpus, use_index:
             by_kind[asked.kind].append(marks(asked, result))
         table[size] = {kind: {"asked": len(rows), **{name: round(float(np.mean([row[name] for row in rows])), 3) for name in rows[0]}} for kind, rows in by_kind.items()}
     return table
+
+
+def own_questions(root: Path, each: int) -> list[tuple[str, str, set[tuple[str, str]]]]:
+    """(kind, question, places) about this project's own TypeScript: names with one definition and few importers, drawn in a fixed order."""
+    texts = {path.relative_to(root).as_posix(): path.read_text() for path in sorted((root / "sidecar").rglob("*.ts"))}
+    importers = {path.relative_to(root).as_posix(): path.read_text() for folder in ("bench", "extension", "scripts", "sidecar", "test", "webview")
+                 for path in sorted((root / folder).rglob("*.ts"))}
+    symbols = [(path, symbol) for path, text in texts.items() for symbol in outline("typescript", text).symbols if symbol.text.startswith("export")]
+    random.Random(3).shuffle(symbols)
+    result: list[tuple[str, str, set[tuple[str, str]]]] = []
+    for kind, form in (("where", "Where is {} defined?"), ("does", "What does {} do?"), ("imports", "Who imports {}?")):
+        found = 0
+        for path, symbol in symbols:
+            word = rf"(?<![\w$]){re.escape(symbol.name)}(?![\w$])"
+            again = sum(len(re.findall(rf"^\s*(?:\w+ )*{word}(?: =|[:(<{{]| \{{| extends| implements)", text, re.MULTILINE)) for text in importers.values())
+            lines = {(name, str(text.count("\n", 0, match.start()) + 1)) for name, text in importers.items()
+                     for match in re.finditer(rf"^(?:import|export) [^;]*?{word}[^;]*? from ", text, re.MULTILINE)}
+            if found == each or again != 1 or len(symbol.name) < 5 or not 1 <= len(lines) <= 4:
+                continue
+            if kind == "imports":
+                result.append((kind, form.format(symbol.name), lines))
+            elif kind == "where" or symbol.description:
+                result.append((kind, form.format(symbol.name), {(path, str(symbol.line))}))
+            found += kind != "does" or symbol.description is not None
+    return result
+
+
+def in_product(engine: Engine, each: int) -> dict[str, dict[str, float]]:
+    """Questions on this repository through `ask`, with the files and facts that the product itself chooses: shares with exactly the right places."""
+    marks_of: dict[str, list[bool]] = defaultdict(list)
+    for kind, question, places in own_questions(ROOT.parent, each):
+        answer = engine.ask(ROOT.parent, question)
+        marks_of[kind].append(set(PLACE.findall(answer)) == places)
+    return {kind: {"asked": len(right), "cited": round(float(np.mean(right)), 3)} for kind, right in marks_of.items()}
 
 
 def outside(engine: Engine) -> dict[str, float]:
@@ -186,6 +229,8 @@ def main() -> None:
         "quantisation": quantisation(engine, arguments.parent, arguments.tokenizer, held_out_text(held_out, many(400_000)), arguments.node),
         "questions": questions(engine, tokenizer, held_out, True, many(20)),
         "questions_without_index": questions(engine, tokenizer, held_out, False, many(20)),
+        "in_product": in_product(engine, many(20)),
+        "speed": engine.speed(),
         "outside": outside(engine),
         "fill_in_middle_one_line": middles(engine, tokenizer, held_out, train, many(60), many(1_500_000)),
         "samples": samples(engine, held_out, many(12)),

@@ -16,6 +16,7 @@ from sentencepiece import sentencepiece_model_pb2
 from pipeline import model
 from pipeline.model import Config
 from pipeline.tokenizer import MODEL, SPACE
+from pipeline.tower import TowerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT.parent / "models" / "gemma-sidecar-builtin.gguf"
@@ -62,12 +63,24 @@ def write_vocabulary(writer: GGUFWriter, tokenizer: Path) -> int:
     return len(pieces)
 
 
+def new_file(out: Path, architecture: str, name: str) -> GGUFWriter:
+    writer = GGUFWriter(str(out), architecture)
+    writer.add_name(name)
+    writer.add_license("mit")
+    return writer
+
+
+def finish(writer: GGUFWriter) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def write_gguf(config: Config, params: dict[str, np.ndarray], tokenizer: Path, out: Path, exact: bool = False) -> None:
     """One GGUF with every key that Gemma 3 readers need; norms carry the 1 that training keeps apart. `exact` keeps every weight in F32."""
-    writer = GGUFWriter(str(out), "gemma3")
-    writer.add_name(NAME)
+    writer = new_file(out, "gemma3", NAME)
     writer.add_description("Small model of the Gemma 3 architecture, trained from scratch for Gemma Sidecar. Not a Google Gemma model.")
-    writer.add_license("mit")
     writer.add_size_label(f"{sum(v.size for v in params.values()) / 1e6:.1f}M")
     writer.add_block_count(config.block_count)
     writer.add_context_length(config.context_length)
@@ -94,13 +107,10 @@ def write_gguf(config: Config, params: dict[str, np.ndarray], tokenizer: Path, o
             continue
         kind = GGMLQuantizationType.Q4_0 if model.is_linear(name) else GGMLQuantizationType.Q8_0
         writer.add_tensor(f"{name}.weight", gguf.quants.quantize(value, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
-def write_parent(config: Config, params: dict[str, np.ndarray], out: Path) -> None:
+def write_parent(config: Config | TowerConfig, params: dict[str, np.ndarray], out: Path) -> None:
     """The unquantised checkpoint as BF16 safetensors, with its shape beside it."""
     save_file({name: value.astype(ml_dtypes.bfloat16) for name, value in params.items()}, out)
     config.save(out.with_suffix(".json"))

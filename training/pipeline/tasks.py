@@ -15,7 +15,7 @@ from pipeline.prompt_form import SourceFile
 from pipeline.symbols import Outline, outline
 
 CONTEXT_WEIGHT = 0.35
-PROMPT_WEIGHT = 0.0
+PROMPT_WEIGHT = 0.1
 PLAIN_WEIGHT = 0.4
 Span = tuple[str, float]
 

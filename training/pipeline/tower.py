@@ -6,6 +6,7 @@ is kept without the 1 that the file carries.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from pipeline.model import Params
+
+
+Product = Callable[[jax.Array, jax.Array], jax.Array]  # ([..., inputs], [outputs, inputs]) to [..., outputs]
+
+
+def exact(x: jax.Array, weight: jax.Array) -> jax.Array:
+    return x @ weight.T
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,37 @@ class TowerConfig:
         return cls(**json.loads(path.read_text()))
 
 
+POSITION_SCALE = 6.0  # of a row's or column's code, beside contents of about 1 in each dimension
+SHARPNESS = 1.2  # of queries and keys that look for a place
+# Where the heads of each block look at first, in patches (down, right): along a word, around, and at the neighbours of a box in a graph.
+LOOKS = (((0, 1), (0, 2), (0, 3), (0, -1)), ((0, 1), (0, -1), (1, 0), (-1, 0)), ((0, 2), (0, -2), (2, 0), (-2, 0)),
+         ((0, 4), (0, -4), (4, 0), (-4, 0)), ((4, 4), (4, -4), (-4, 4), (-4, -4)))
+
+
+def codes(side: int) -> np.ndarray:
+    """Orthonormal codes of the places along a side, [side, side]: cosines of growing frequency."""
+    place, frequency = np.arange(side)[:, None], np.arange(side)[None, :]
+    wave = np.cos(np.pi * (place + 0.5) * frequency / side)
+    return (wave / np.linalg.norm(wave, axis=0)).astype(np.float32)
+
+
 def positions(side: int, width: int) -> np.ndarray:
-    """Sines and cosines of row and column, [side * side, width]: where the learnt positions begin."""
-    quarter = width // 4
-    angle = np.arange(side)[:, None] * 30.0 ** (-np.arange(quarter) / quarter)
-    wave = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
-    rows, columns = np.repeat(wave, side, axis=0), np.tile(wave, (side, 1))
-    return np.concatenate([rows, columns], axis=1).astype(np.float32)
+    """Codes of row and column in the last dimensions, [side * side, width]: where the learnt positions begin."""
+    code = codes(side) * POSITION_SCALE
+    result = np.zeros((side * side, width), np.float32)
+    result[:, -2 * side:-side], result[:, -side:] = np.repeat(code, side, axis=0), np.tile(code, (side, 1))
+    return result
+
+
+def look(side: int, width: int, size: int, offset: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Query and key matrices [size, width] of a head that looks `offset` patches away; `size` is at least twice `side`."""
+    code = codes(side)
+    query, key = np.zeros((size, width), np.float32), np.zeros((size, width), np.float32)
+    for axis, step in enumerate(offset):
+        at, to = slice(axis * side, (axis + 1) * side), slice(width - (2 - axis) * side, width - (1 - axis) * side or None)
+        query[at, to] = SHARPNESS * code.T @ np.eye(side, k=-step, dtype=np.float32) @ code
+        key[at, to] = SHARPNESS * np.eye(side)
+    return query, key
 
 
 def patches(config: TowerConfig, pixels: jax.Array) -> jax.Array:
@@ -64,12 +96,18 @@ def patches(config: TowerConfig, pixels: jax.Array) -> jax.Array:
 
 
 def init(config: TowerConfig, key: jax.Array, text_width: int, sample: np.ndarray) -> Params:
-    """Random weights; the patch embedding begins as the whitened principal components of `sample` (bytes, as `patches` takes them)."""
+    """Random weights; the patch embedding begins as the whitened principal components of `sample` (bytes, as `patches` takes them).
+
+    Dimensions are kept free for positions, and where heads are large enough those of the first blocks look at places (LOOKS), as the
+    kernels of a convolution do: the pictures at hand are few.
+    """
     width, hidden = config.embedding_length, config.feed_forward_length
     values = np.asarray(patches(config, jnp.asarray(sample))).reshape(-1, 3 * config.patch_size**2)
     mean = values.mean(axis=0)
     strength, axes = np.linalg.eigh(np.cov(values - mean, rowvar=False))
-    kernel = (axes[:, ::-1][:, :width] / np.sqrt(np.maximum(strength[::-1][:width], 1e-3 * strength[-1]))).T
+    free = width - 2 * config.side
+    kernel = np.zeros((width, values.shape[1]), np.float32)
+    kernel[:free] = (axes[:, ::-1][:, :free] / np.sqrt(np.maximum(strength[::-1][:free], 1e-3 * strength[-1]))).T
     keys = iter(jax.random.split(key, 1 + 6 * config.block_count))
     params: Params = {"v.patch_embd.weight": jnp.asarray(kernel, jnp.float32), "v.patch_embd.bias": jnp.asarray(-kernel @ mean, jnp.float32),
                       "v.position_embd.weight": jnp.asarray(positions(config.side, width))}
@@ -82,6 +120,11 @@ def init(config: TowerConfig, key: jax.Array, text_width: int, sample: np.ndarra
             scale = 0.3 if name in ("attn_out", "ffn_down") else 1.0
             params[f"{block}{name}.weight"] = jax.random.normal(next(keys), (outputs, inputs)) * (scale * inputs**-0.5)
             params[f"{block}{name}.bias"] = jnp.zeros(outputs)
+        size = width // config.head_count
+        for head, offset in enumerate(LOOKS[layer][:config.head_count] if layer < len(LOOKS) and size >= 2 * config.side else ()):
+            rows = slice(head * size, (head + 1) * size)
+            for name, matrix in zip("qk", look(config.side, width, size, offset), strict=True):
+                params[f"{block}attn_{name}.weight"] = params[f"{block}attn_{name}.weight"].at[rows].set(matrix)
     params |= {"v.post_ln.weight": jnp.ones(width), "v.post_ln.bias": jnp.zeros(width), "mm.soft_emb_norm.weight": jnp.zeros(width)}
     params["mm.input_projection.weight"] = jax.random.normal(next(keys), (width, text_width)) * width**-0.5
     return params
@@ -97,26 +140,26 @@ def layer_norm(x: jax.Array, params: Params, name: str, epsilon: float) -> jax.A
     return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + epsilon) * params[f"{name}.weight"] + params[f"{name}.bias"]
 
 
-def linear(x: jax.Array, params: Params, name: str) -> jax.Array:
-    return x @ params[f"{name}.weight"].T + params[f"{name}.bias"]
+def linear(x: jax.Array, params: Params, name: str, product: Product = exact) -> jax.Array:
+    return product(x, params[f"{name}.weight"]) + params[f"{name}.bias"]
 
 
-def attention(config: TowerConfig, params: Params, block: str, x: jax.Array) -> jax.Array:
+def attention(config: TowerConfig, params: Params, block: str, x: jax.Array, product: Product = exact) -> jax.Array:
     batch, length, width = x.shape
     heads = config.head_count
-    q, k, v = (linear(x, params, f"{block}attn_{n}").reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3) for n in "qkv")
+    q, k, v = (linear(x, params, f"{block}attn_{n}", product).reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3) for n in "qkv")
     probabilities = jax.nn.softmax(q @ k.transpose(0, 1, 3, 2) * (width // heads) ** -0.5, axis=-1)
-    return linear((probabilities @ v).transpose(0, 2, 1, 3).reshape(batch, length, width), params, f"{block}attn_out")
+    return linear((probabilities @ v).transpose(0, 2, 1, 3).reshape(batch, length, width), params, f"{block}attn_out", product)
 
 
-def pooled(config: TowerConfig, params: Params, pixels: jax.Array) -> jax.Array:
+def pooled(config: TowerConfig, params: Params, pixels: jax.Array, product: Product = exact) -> jax.Array:
     """Normalised pooled states [batch, tokens, embedding_length] of byte pixels [batch, size, size, 3]."""
     x = linear(patches(config, pixels), params, "v.patch_embd") + params["v.position_embd.weight"]
     for layer in range(config.block_count):
         block = f"v.blk.{layer}."
-        x = x + attention(config, params, block, layer_norm(x, params, block + "ln1", config.epsilon))
-        h = jax.nn.gelu(linear(layer_norm(x, params, block + "ln2", config.epsilon), params, block + "ffn_up"), approximate=True)
-        x = x + linear(h, params, block + "ffn_down")
+        x = x + attention(config, params, block, layer_norm(x, params, block + "ln1", config.epsilon), product)
+        h = jax.nn.gelu(linear(layer_norm(x, params, block + "ln2", config.epsilon), params, block + "ffn_up", product), approximate=True)
+        x = x + linear(h, params, block + "ffn_down", product)
     x = layer_norm(x, params, "v.post_ln", config.epsilon)
     side, pool, width = config.side // config.pool, config.pool, config.embedding_length
     x = x.reshape(-1, side, pool, side, pool, width).mean(axis=(2, 4)).reshape(-1, side * side, width)

@@ -11,8 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,9 +30,9 @@ from pipeline.model import Config, Params
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = (
-    Stage(until=1.01, length=512, rows=4, characters=(60, 180), turns=(4, 9), chat=0.8, middle=0.14),
-)
+SHORT = Stage(until=0.6, length=512, rows=8, characters=(60, 240), code=(150, 1300), turns=(3, 8), chat=0.7, middle=0.24)
+LONG = Stage(until=0.6, length=2048, rows=2, characters=(1200, 4200), code=(600, 4500), turns=(3, 7), chat=0.8, middle=0.15)
+STAGES = (SHORT, SHORT, LONG, replace(SHORT, until=1.01), replace(LONG, until=1.01))
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
 WARM_UP_STEPS, DECAY_FROM = 60, 0.5
 CHECKPOINT_SECONDS = 120
@@ -130,15 +130,15 @@ def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config
     last_time, last_save = time.monotonic(), time.monotonic()
     with ThreadPoolExecutor(1) as pool, (run / "log.jsonl").open("a") as log:
 
-        def stage_now() -> Stage:
-            return next(stage for stage in stages if limits.progress(progress) < stage.until)
+        def prepared(step: int) -> Future[dict[str, np.ndarray]]:
+            until = min(stage.until for stage in stages if limits.progress(progress) < stage.until)
+            current = [stage for stage in stages if stage.until == until]
+            return pool.submit(batch, corpus, tokenizer, current[step % len(current)], seed, step)
 
-        stage = stage_now()
-        pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]))
+        pending = prepared(int(progress["step"]))
         while limits.progress(progress) < 1 and progress["step"] != stop_after:
             data = pending.result()
-            stage = stage_now()
-            pending = pool.submit(batch, corpus, tokenizer, stage, seed, int(progress["step"]) + 1)
+            pending = prepared(int(progress["step"]) + 1)
             factor = schedule(limits.progress(progress), int(progress["step"]))
             params, state, value, parts = update(loss, transform, params, state, {**data, **(fixed or {})}, factor)
             value = float(value)
@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="safetensors to start from")
     parser.add_argument("--blocks", type=int, help="with --start: grow to this many blocks")
     parser.add_argument("--kv-heads", type=int, help="with --start: grow to this many key/value heads")
+    parser.add_argument("--window", type=int, help="tokens that local layers see, where it is not the shape's")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     config = Config.load(arguments.config) if arguments.config else Config()
@@ -191,7 +192,9 @@ def main() -> None:
         config, params = with_blocks(config, params, arguments.blocks or config.block_count)
     else:
         params = with_copying_heads(config, model.init(config, jax.random.key(arguments.seed)))
-    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, params, STAGES, Limits(arguments.minutes), arguments.seed)
+    config = replace(config, sliding_window=arguments.window or config.sliding_window)
+    run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, params, STAGES, Limits(arguments.minutes), arguments.seed,
+                 loss=partial(model.loss, config, linear=model.half))
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from PIL import Image
 
 from pipeline import tower
 from pipeline.diagrams import draw
-from pipeline.model import Params
-from pipeline.pictures import GRAPHS, GRID, KINDS, Picture, compose, vocabulary
+from pipeline.export import read_params, write_parent
+from pipeline.model import Params, half_product
+from pipeline.pictures import GRAPHS, GRID, KINDS, Picture, compose, other, vocabulary
 from pipeline.tower import TowerConfig
 from pipeline.train import ALLOCATOR, ROOT, read_progress, restore, save
 
@@ -38,7 +39,7 @@ BATCH = 16
 DIRECTIONS = [None] + [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if (x, y) != (0, 0)]
 MUON_RATE, ADAM_RATE = 4e-3, 2e-3
 WARM_UP_STEPS, DECAY_FROM = 100, 0.5
-DENSE_UNTIL = 0.3  # share of the run in which full tables and cards, which teach to read words, are drawn most
+DENSE_UNTIL = 0.25  # share of the run in which full tables and cards, which teach to read words, are drawn most
 CHECKPOINT_SECONDS = 120
 HELD_OUT_SEED = "held-out"
 
@@ -56,6 +57,8 @@ def helpers(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
 
 
 def training_picture(rng: random.Random, progress: float) -> Picture:
+    if rng.random() < 0.05:
+        return other()
     dense = 0.75 if progress < DENSE_UNTIL else 0.2
     if rng.random() < dense:
         kind = rng.choice(["table", "table", "class", "code", "error", "bar"])
@@ -98,7 +101,7 @@ def nats(scores: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def loss(config: TowerConfig, params: Params, data: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-    states = tower.pooled(config, params, data["pixels"])
+    states = tower.pooled(config, params, data["pixels"], half_product)
     scores = states @ params["mm.input_projection.weight"]
     cells = nats(scores, data["cells"])
     names = nats(states @ params["aid.names"], data["names"])
@@ -182,10 +185,17 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "tower")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--config", type=Path, help="config.json of another shape")
+    parser.add_argument("--start", type=Path, help="BF16 safetensors to go on from, its shape beside it")
+    parser.add_argument("--keep", type=Path, help="train no more: write the run's parameters here as BF16, to go on from later")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    config = TowerConfig.load(arguments.config) if arguments.config else TowerConfig()
-    run_training(arguments.run, config, init(config, arguments.seed), arguments.minutes, arguments.seed)
+    if arguments.keep:
+        write_parent(TowerConfig.load(arguments.run / "config.json"), read_params(arguments.run / "checkpoint.safetensors"), arguments.keep)
+        return
+    shape = arguments.start.with_suffix(".json") if arguments.start else arguments.config
+    config = TowerConfig.load(shape) if shape else TowerConfig()
+    params = {name: jnp.asarray(value) for name, value in read_params(arguments.start).items()} if arguments.start else init(config, arguments.seed)
+    run_training(arguments.run, config, params, arguments.minutes, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -40,3 +40,15 @@ def test_a_local_layer_sees_its_window_only():
     before, after = (model.logits(local, params, t, jnp.ones_like(t)) for t in (tokens, changed))
     assert not np.allclose(before[0, 11], after[0, 11])
     np.testing.assert_allclose(before[0, 12:], after[0, 12:], rtol=1e-5, atol=1e-5)
+
+
+def test_products_in_bf16_keep_the_loss_and_its_gradients():
+    params = model.init(CONFIG, jax.random.key(0))
+    tokens = ids(4)
+    batch = {"tokens": tokens, "segments": jnp.ones_like(tokens), "weights": jnp.ones(tokens.shape)}
+    (exact, _), gradients = jax.value_and_grad(lambda p: model.loss(CONFIG, p, batch), has_aux=True)(params)
+    (half, _), rounded = jax.value_and_grad(lambda p: model.loss(CONFIG, p, batch, model.half), has_aux=True)(params)
+    assert exact != half
+    np.testing.assert_allclose(exact, half, rtol=0.01)
+    for name in ("blk.0.ffn_up", "blk.1.attn_k", "token_embd"):
+        assert float(jnp.linalg.norm(gradients[name] - rounded[name]) / jnp.linalg.norm(gradients[name])) < 0.05, name

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline import model
 from pipeline.model import Config
-from pipeline.pictures import CELLS, GRAPHS, KINDS, SLOT_COLUMNS, compose, neighbours, picture_example
+from pipeline.index_block import IndexFact
+from pipeline.pictures import CELLS, GRAPHS, KINDS, SLOT_COLUMNS, UNREADABLE, any_picture, compose, neighbours, picture_example
+from pipeline.prompt_form import RULES
 from pipeline.tokenizer import Tokenizer
 
 CONFIG = Config(vocabulary=64, embedding_length=32, block_count=2, head_count=2, key_length=32, feed_forward_length=64, sliding_window=300, sliding_pattern=2)
@@ -47,13 +49,27 @@ def test_graphs_are_connected_and_join_neighbours(kind):
 
 def test_an_example_holds_one_image_of_soft_rows():
     tokenizer = Tokenizer()
-    ids, weights, soft = picture_example(tokenizer, random.Random(1))
+    ids, weights, soft = picture_example(tokenizer, random.Random(1), "Describe this image.")
     assert len(ids) == len(weights) == len(soft)
     begin, end = ids.index(tokenizer.control["<start_of_image>"]), ids.index(tokenizer.control["<end_of_image>"])
     assert end - begin - 1 == CELLS == sum(soft)
     assert soft[begin + 1:end] == [1] * CELLS
     answer = [token for token, weight in zip(ids, weights, strict=True) if weight]
     assert answer[-2:] == [tokenizer.control["<end_of_turn>"], *tokenizer.encode("\n")]
+
+
+def test_an_image_in_a_repository_stands_between_files_and_facts():
+    tokenizer = Tokenizer()
+    facts = [IndexFact("image", "defined", "a.ts", 3, "const image = 1;")]
+    ids, _, soft = picture_example(tokenizer, random.Random(1), "Describe this image.", "=== a.ts\n1| x", facts)
+    begin = soft.index(1)
+    assert tokenizer.decode(ids[:begin - 1]).endswith(f"{RULES}\n\n=== a.ts\n1| x\n\n")
+    assert tokenizer.decode(ids[begin + CELLS + 1:]).startswith("\n\nIndex:\n`image` is defined in a.ts:3| const image = 1;\n\nQuestion: Describe this image.")
+
+
+def test_without_a_kind_nothing_is_read():
+    answers = {any_picture(random.Random(seed)).answer for seed in range(200) if any_picture(random.Random(seed)).cells[0] is None}
+    assert answers == {UNREADABLE}
 
 
 def test_rows_of_one_image_see_each_other_also_across_blocks_of_queries(monkeypatch):

@@ -21,7 +21,7 @@ from pipeline.train import Limits, read_progress, run_training
 ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "node_modules" / "node" / "bin" / "node"
 CONFIG = Config(vocabulary=928, embedding_length=32, block_count=6, head_count=2, key_length=32, feed_forward_length=64, sliding_window=128)
-STAGES = (Stage(until=1.01, length=256, rows=2, characters=(150, 350), turns=(1, 3), chat=0.6, middle=0.2, pictures=0.0),)
+STAGES = (Stage(until=1.01, length=256, rows=2, characters=(150, 350), code=(150, 350), turns=(1, 3), chat=0.6, middle=0.2, pictures=0.0),)
 
 
 def test_train_resume_export_and_evaluate(corpus_file, tmp_path):

@@ -22,6 +22,11 @@ const run = async (x: string) => x;
     assert found.symbols[2].parameters == "x: string"
 
 
+def test_methods_of_typescript_are_not_mistaken_for_statements():
+    found = outline("typescript", "class Box {\n  async open(key: number): Promise<void> {\n    if (key) {\n    return later(key) {\n  private get(): X {\n")
+    assert [(s.name, s.parameters, s.returns, s.top_level) for s in found.symbols[1:]] == [("open", "key: number", "Promise<void>", False), ("get", "", "X", False)]
+
+
 def test_python_methods_lose_self_and_keep_their_docstring():
     found = outline("python", 'import os.path\nfrom .a import b\nclass Box:\n    def open(self, key: int) -> bool:\n        """Open the box with a key."""\n', 10)
     assert found.imports == {"os.path": 10, ".a": 11}

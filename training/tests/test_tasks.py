@@ -2,13 +2,15 @@ import random
 import re
 
 import numpy as np
+import pytest
 
 from pipeline import repository, tasks
-from pipeline.index_block import IndexFact
-from pipeline.batches import Corpus, Stage, batch
+from pipeline.batches import Corpus, Stage, batch, encode
+from pipeline.index_block import IndexFact, index_block
+from pipeline.inventions import Inventor
 from pipeline.tokenizer import Tokenizer, train
 
-STAGE = Stage(until=1.01, length=256, rows=2, characters=(150, 400), turns=(1, 3), chat=0.7, middle=0.2, pictures=0.0)
+STAGE = Stage(until=1.01, length=256, rows=2, characters=(150, 400), code=(150, 400), turns=(1, 3), chat=0.7, middle=0.2, pictures=0.0)
 
 
 def test_every_cited_place_stands_in_the_index_block_or_on_a_numbered_line(corpus_file):
@@ -34,9 +36,64 @@ def test_facts_are_those_of_the_whole_index():
     assert repository.facts_of_name(index, "add") == [
         IndexFact("add", "imported", "b.py", 1, "from a import add"), IndexFact("add", "defined", "a.py", 1, "def add( x: int, ) -> int:")]
     asked = repository.ask_name(index, index[1], index[1].outline.symbols[0], "takes", random.Random(1))
-    assert asked.answer == "`add` takes `(x: int)` (a.py:1)."
+    assert asked.answer == "`add` is defined in a.py:1 and takes `(x: int)`."
     asked = repository.ask_name(index, index[1], index[1].outline.symbols[0], "imports", random.Random(1))
     assert asked.answer == "`add` is imported in b.py:1."
+
+
+def test_a_file_is_asked_for_by_those_who_import_it():
+    index = [repository.Indexed(f"moved/{path}", tasks.Document("p", f"p/{path}", "python", text))
+             for path, text in (("a.py", "def add(x):\n    return x\n"), ("b.py", "from .a import add\n"), ("c.py", "import os\nimport p.a\n"), ("d.py", "import q.a\n"))]
+    facts = repository.facts_of_file(index, index[0], "moved/a.py")
+    assert [(f.kind, f.path, f.line) for f in facts] == [("holds", "moved/a.py", 1), ("imported", "moved/b.py", 1), ("imported", "moved/c.py", 2)]
+
+
+@pytest.mark.parametrize(("importer", "module", "target", "means"), [
+    ("src/a/x.ts", "../b/y.ts", "src/b/y.ts", True), ("src/a/x.ts", "../b", "src/b/index.ts", True), ("src/a/x.ts", "./y", "src/b/y.ts", False),
+    ("src/a/x.ts", "y", "src/a/y.ts", False)])
+def test_relative_imports_of_typescript(importer, module, target, means):
+    documents = (tasks.Document("p", path, "typescript", "") for path in (importer, target))
+    importer, target = documents
+    assert repository.imports_file(importer, module, target) == means
+
+
+@pytest.mark.parametrize("kind", [k for k in repository.KIND_WEIGHTS if k not in ("about", "talk")])
+def test_answers_follow_from_the_block_also_in_an_invented_repository(corpus_file, kind):
+    corpus = Corpus(corpus_file, "train")
+    rng = random.Random(4)
+    found = 0
+    for _ in range(60):
+        inventor = Inventor.draw(corpus.folders, corpus.stems, corpus.names, rng)
+        held = repository.repository(corpus.draw(rng), 600, rng, inventor)
+        for asked in repository.drawn(held, corpus.names, 2, True, rng, (kind,)):
+            block = index_block(asked.facts)
+            for path, line in re.findall(r"([\w./-]+):(\d+)", asked.answer):
+                assert f" {path}:{line}| " in block, asked
+            for name in re.findall(r"`(\w+)`", asked.answer):
+                assert name in block or kind == "unknown", asked
+            found += 1
+    assert found > 10
+
+
+def test_importers_of_a_file_name_it():
+    inventor = Inventor.draw(["core"], ["stem"], ["Name"], random.Random(2))
+    facts = [fact for language in ("typescript", "python", "rust") for _ in range(10) for fact in inventor.file_imports("a/pool.ts", "a/pool.ts", language, 3)]
+    assert len(facts) > 20
+    assert all("pool" in fact.text for fact in facts)
+    assert len({fact.path for fact in facts}) > 5
+
+
+def test_a_conversation_is_cut_between_turns(corpus_file, tmp_path):
+    train(corpus_file, tmp_path / "t.model", 900, 1_000_000)
+    tokenizer = Tokenizer(tmp_path / "t.model")
+    spans = [("<bos>a", 0.1), ("\n\nq", 0.1), ("one<end_of_turn>", 1.0), ("\nq", 0.1), ("two two two<end_of_turn>", 1.0)]
+    whole, _ = encode(tokenizer, spans, 1000)
+    cut, weights = encode(tokenizer, spans, len(whole) - 1)
+    assert len(cut) == len(weights) < len(whole)
+    assert cut == whole[:len(cut)]
+    assert cut[-1] == tokenizer.control["<end_of_turn>"]
+    assert len(encode(tokenizer, [("<bos>" + "word " * 50, 0.4)], 20)[0]) == 20
+    assert len(encode(tokenizer, spans, 2)[0]) == len(whole)  # none fits: left out by the caller
 
 
 def test_a_name_that_is_nowhere_is_declined():

@@ -8,11 +8,11 @@ import pytest
 
 from pipeline import export_tower, tower, train_tower
 from pipeline.diagrams import SIDE, draw
-from pipeline.pictures import CELLS, GRID, KINDS, compose
+from pipeline.pictures import CELLS, GRID, KINDS, compose, other
 from pipeline.tokenizer import Tokenizer
 from pipeline.tower import TowerConfig
 
-CONFIG = TowerConfig(embedding_length=32, block_count=1, head_count=2, feed_forward_length=64)
+CONFIG = TowerConfig(embedding_length=64, block_count=1, head_count=2, feed_forward_length=64)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,6 +35,24 @@ def test_patches_and_soft_tokens_go_row_by_row():
     empty, marked = (np.asarray(tower.soft_tokens(alone, params, jnp.asarray(p))) for p in (np.zeros_like(pixels), pixels))
     assert marked.shape == (1, CELLS, 48)
     assert np.argwhere(np.abs(empty - marked).max(axis=-1)[0] > 1e-6).tolist() == [[1]]
+
+
+def test_the_first_heads_look_at_their_places():
+    config = TowerConfig()
+    query, key = tower.look(config.side, config.embedding_length, 32, (1, -2))
+    places = tower.positions(config.side, config.embedding_length)
+    scores = (places @ query.T) @ (places @ key.T).T
+    at = 5 * config.side + 7
+    assert int(np.argmax(scores[at])) == 6 * config.side + 5
+    assert float(np.sort(scores[at])[-1] - np.sort(scores[at])[-2]) > 20  # 20 * 32**-0.5 nats ahead of the next
+
+
+def test_pictures_of_no_kind_say_nothing():
+    picture = other()
+    assert picture.cells == [None] * CELLS
+    drawn = [np.asarray(draw(picture, random.Random(seed))) for seed in range(8)]
+    assert all(image.std() > 1 for image in drawn if len(np.unique(image)) > 3)
+    assert len({image.tobytes() for image in drawn}) == 8
 
 
 def test_targets_name_every_node_and_edge():
@@ -83,5 +101,5 @@ def test_the_file_holds_the_tower_with_a_projection_that_says_pieces(tmp_path):
     assert np.linalg.norm(written - again) < 5e-3 * np.linalg.norm(written)
     raw = {tensor.name: tensor for tensor in gguf.GGUFReader(out).tensors}
     np.testing.assert_allclose(raw["mm.soft_emb_norm.weight"].data, 1.0 + np.asarray(params["mm.soft_emb_norm.weight"]), rtol=1e-6)
-    assert raw["mm.input_projection.weight"].shape.tolist() == [48, 32]
-    assert raw["v.patch_embd.weight"].shape.tolist() == [16, 16, 3, 32]
+    assert raw["mm.input_projection.weight"].shape.tolist() == [48, 64]
+    assert raw["v.patch_embd.weight"].shape.tolist() == [16, 16, 3, 64]
