@@ -1,7 +1,7 @@
 /**
  * How long does one image take, and how near is that to the machine's BF16 peak?
  *
- * `node bench/vision.bench.ts [--layers 27] [--threads 2] [--rounds 2] [--precision int8|f32] [--folder DIR] [--json FILE]`
+ * `node bench/vision.bench.ts [--layers 27] [--threads 2] [--rounds 2] [--precision int8|bf16|f32] [--folder DIR] [--json FILE]`
  *
  * A synthetic tower of Gemma 3's shape encodes an image: once as the engine does, a pass a layer, and once with every
  * operation as a pass of its own, which gives the time of each part. The peak is measured in the same run. Processor time of
@@ -42,7 +42,8 @@ const file = path.join(options.folder, `tower-${config.layers}.gguf`);
 if (!existsSync(file)) writeSyntheticTower(file, config);
 
 const peaks = measurePeaks(threads);
-const backend = createCpuBackend({ threads, precision: options.precision === 'f32' ? 'f32' : 'int8' });
+const precision = (['int8', 'bf16', 'f32'] as const).find((name) => name === options.precision) ?? 'int8';
+const backend = createCpuBackend({ threads, precision });
 const loaded = await timed(() => Tower.load(readTowerFile(readGguf(file)), backend));
 const tower = loaded.result;
 const { weights } = backend.memory();

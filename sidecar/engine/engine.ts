@@ -1,5 +1,5 @@
 /** The engine's public face: token ids in, token ids out. */
-import type { KvFormat, OperationTime } from './backend/backend.ts';
+import type { ActivationPrecision, KvFormat, OperationTime } from './backend/backend.ts';
 import type { EncodedEmbedding, EncodeProgress } from './image-encoder.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
@@ -22,7 +22,7 @@ export interface EngineOptions {
   /** Default: the model's own, lowered (with a word in `notes`) to what memory allows. A value too large throws. */
   readonly contextLength?: number;
   readonly backend?: 'auto' | 'cpu' | 'gpu';
-  readonly precision?: 'int8' | 'f32';
+  readonly precision?: ActivationPrecision;
   /**
    * How keys and values of global layers are kept that lie more than {@link HOT_PAGES} pages behind: exact, or rounded to
    * take half (int8) or 0.28 (int4) of the memory; 'auto' takes the first of the three with which the context fits.

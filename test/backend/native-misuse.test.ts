@@ -27,7 +27,7 @@ describe('native addon', () => {
   let pass = 1;
 
   before(async () => {
-    engine = native.createEngine(2, '', true, 0).handle;
+    engine = native.createEngine(2, '', 0, 0).handle;
     x = native.createActivation(engine, 4, 32);
     y = native.createActivation(engine, 4, 32);
     const bytes = new Uint8Array(32 * 32 * 4);
@@ -190,7 +190,7 @@ describe('native addon', () => {
   });
 
   it('refuses handles of a disposed engine', async () => {
-    const other = native.createEngine(1, '', true, 0).handle;
+    const other = native.createEngine(1, '', 0, 0).handle;
     const activation = native.createActivation(other, 1, 8);
     native.disposeEngine(other);
     assert.throws(() => native.readBack(other, activation, new Float32Array(8), 0, 1), RANGE);
@@ -198,7 +198,7 @@ describe('native addon', () => {
   });
 
   it('rejects a load that is under way when its engine is disposed of', async () => {
-    const other = native.createEngine(1, '', true, 0).handle;
+    const other = native.createEngine(1, '', 0, 0).handle;
     const loads = [1, 2, 3].map((i) =>
       native.loadMatrix(other, `m${i}`, F32, 512, 512, new Uint8Array(512 * 512 * 4), 0, 0, 0, false),
     );

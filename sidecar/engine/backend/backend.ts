@@ -15,8 +15,11 @@ export const PAGE_POSITIONS = 64;
 /** Raised whenever the layout or rounding of a page's bytes changes; pages kept on disk are then read again. */
 export const KV_PAGE_VERSION = 1;
 
-/** How matrix products read activations: rounded to int8 in blocks of 32 (the fast path), or exact F32. */
-export type ActivationPrecision = 'int8' | 'f32';
+/**
+ * How matrix products read activations: rounded to int8 in blocks of 32 (the fast path), as F32, or, with matrices that may be
+ * rounded, as BF16 (F32 where the processor has no BF16 dot products).
+ */
+export type ActivationPrecision = 'int8' | 'bf16' | 'f32';
 
 declare const handle: unique symbol;
 /** A matrix on the device, packed for its kernels: `rows` x `columns`; y = W x maps columns to rows. */
@@ -241,7 +244,7 @@ export interface Pass {
   averagePool(out: Activation, x: Activation, side: number, factor: number): void;
   /**
    * out = softmax(scale * q k^T) v with every row seeing every row; all are `[tokens][heads * headDim]`, any headDim up to
-   * 256, out may be q. For int8 precision a backend may round q, k, v and weights to BF16 (relative error about 3e-3).
+   * 256, out may be q. But for F32 precision a backend may round q, k, v and weights to BF16 (relative error about 3e-3).
    */
   mutualAttention(
     out: Activation,
@@ -285,9 +288,9 @@ export interface Backend {
   /** Equal for two backends only if they give the same bits: build, instruction set, precision. */
   readonly numerics: string;
   /**
-   * `rounded`: for int8 precision the backend may keep the matrix as BF16, and round what a product with it reads to BF16,
-   * where that is faster (relative error of a product about 2e-3). Such a matrix is no table for `embed`, and shares no
-   * matmul with others.
+   * `rounded`: the matrix is only multiplied, with whole images, and a product may have a relative error of about 5e-3.
+   * For int8 precision the backend may keep codes and multiply what those leave over by means of 16 neighbouring rows, for
+   * BF16 precision round to BF16. Such a matrix is no table for `embed`, and shares no matmul with others.
    */
   loadMatrix(source: WeightSource, rounded?: boolean): Promise<Matrix>;
   /**

@@ -24,7 +24,7 @@ using gs::Engine;
 using gs::MatrixFormat;
 
 // Raised with every change of the functions or of the operation list; native.ts refuses another number.
-constexpr int kAbiVersion = 7;
+constexpr int kAbiVersion = 8;
 
 constexpr int64_t kMaxDimension = int64_t{1} << 31;
 constexpr double kMaxExactInteger = 9007199254740992.0;
@@ -92,8 +92,8 @@ struct Completion {
 // An engine and its way back to the JavaScript thread.
 class Host {
  public:
-  Host(Napi::Env env, int threads, const std::string& isa, bool int8, int niceness)
-      : engine(std::make_unique<Engine>(threads, isa, int8, niceness)),
+  Host(Napi::Env env, int threads, const std::string& isa, gs::Precision precision, int niceness)
+      : engine(std::make_unique<Engine>(threads, isa, precision, niceness)),
         callback_(Napi::ThreadSafeFunction::New(
             env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "gemma-sidecar engine", 0, 1)) {
     callback_.Unref(env);
@@ -229,12 +229,13 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     return Napi::Number::New(info.Env(), gs::performance_cores(cpus, text(info[1], "A folder")));
   }
 
-  // (threads, isa, int8, niceness) -> {handle, isa, description, threads}
+  // (threads, isa, precision, niceness) -> {handle, isa, description, threads}
   Napi::Value create_engine(const Info& info) {
     const auto threads = static_cast<int>(integer(info[0], 0, 1024, "The number of threads"));
-    auto created = std::make_shared<Host>(info.Env(), threads, text(info[1], "The instruction set"),
-                                          info[2].ToBoolean().Value(),
-                                          static_cast<int>(integer(info[3], 0, 19, "The niceness")));
+    const auto precision = static_cast<gs::Precision>(integer(info[2], 0, 2, "The precision"));
+    auto created =
+        std::make_shared<Host>(info.Env(), threads, text(info[1], "The instruction set"), precision,
+                               static_cast<int>(integer(info[3], 0, 19, "The niceness")));
     const Engine& engine = *created->engine;
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("isa", engine.isa().name);

@@ -22,6 +22,7 @@ import {
   MATRIX_FORMATS,
   type NativeWeight,
   nativeBuild,
+  PRECISIONS,
   type Screening,
   toBackendError,
 } from './native.ts';
@@ -70,7 +71,7 @@ export function createCpuBackend(options: CpuOptions = {}): CpuBackend {
   const precision = options.precision ?? 'int8';
   const isa = options.isa ?? process.env['GEMMA_SIDECAR_ISA'] ?? '';
   const created = guard(() =>
-    native.createEngine(options.threads ?? 0, isa, precision === 'int8', options.niceness ?? 0),
+    native.createEngine(options.threads ?? 0, isa, PRECISIONS.indexOf(precision), options.niceness ?? 0),
   );
   return new NativeCpuBackend({ native, engine: created.handle }, precision, created, options.shadows);
 }

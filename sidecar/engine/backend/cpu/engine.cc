@@ -20,6 +20,11 @@ size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 // to 64 MiB.
 constexpr size_t kHugeArena = size_t{64} << 20;
 
+// Narrower matrices cost little in any form, and are of small towers that average the errors of few patches.
+constexpr int64_t kLeastCodedColumns = 512;
+
+int64_t filled_columns(int64_t columns) { return (columns + kTileColumns - 1) / kTileColumns * kTileColumns; }
+
 int64_t checked_bytes(MatrixFormat format, int64_t rows, int64_t columns) {
   int64_t bytes;
   if (__builtin_mul_overflow(rows, file_row_bytes(format, columns), &bytes))
@@ -52,11 +57,11 @@ class WeightBytes {
 
 }  // namespace
 
-Engine::Engine(int threads, const std::string& isa, bool int8, int niceness)
+Engine::Engine(int threads, const std::string& isa, Precision precision, int niceness)
     : isa_(choose_isa(isa)),
       kernels_(*isa_.table),
       threads_(threads > 0 ? threads : performance_cores(allowed_cpus(), "/sys/devices/system/cpu")),
-      int8_(int8),
+      precision_(precision),
       pool_(threads_, niceness),
       dispatcher_([this, niceness] {
         lower_priority(niceness);
@@ -102,7 +107,7 @@ void Engine::dispatch() {
 MemoryUse Engine::memory() const {
   MemoryUse use = {0, 0, 0, pool_.scratch_bytes() + shared_scratch_.load()};
   objects_.matrices.for_each([&](const MatrixObject& matrix) {
-    use.weights += matrix.panels.size();
+    use.weights += matrix.panels.size() + matrix.rest.size();
     if (matrix.shadow != nullptr) use.weights += matrix.shadow->panels.size() + matrix.shadow->errors.size();
   });
   objects_.vectors.for_each([&](const VectorObject& vector) { use.weights += vector.values.size(); });
@@ -132,14 +137,28 @@ std::shared_ptr<MatrixObject> Engine::load_matrix(const std::string& name, Matri
     pack_panel(format, bytes.data(), rows, columns, panel, out + panel * panel_size);
   });
   if (stopping_.load()) throw CancelledError();
-  if (rounded && bf16()) {
-    const int64_t pairs = (columns + 1) / 2;
-    Region halves(static_cast<size_t>(panels * pairs) * kVectorBytes, HugePages::kYes, name);
-    run_kernel(kernels_.bf16_pack, {matrix->packed(), halves.data()});
-    matrix->panels = std::move(halves);
-    matrix->bf16 = true;
-  }
+  if (rounded) round_matrix(name, *matrix);
   return matrix;
+}
+
+void Engine::round_matrix(const std::string& name, MatrixObject& matrix) {
+  const int64_t panels = panel_count(matrix.rows);
+  const bool codes_pay = int8() && !is_quantized(matrix.format) && matrix.columns >= kLeastCodedColumns;
+  if (!codes_pay && bf16()) {
+    const int64_t pairs = (matrix.columns + 1) / 2;
+    Region halves(static_cast<size_t>(panels * pairs) * kVectorBytes, HugePages::kYes, name);
+    run_kernel(kernels_.bf16_pack, {matrix.packed(), halves.data()});
+    matrix.panels = std::move(halves);
+    matrix.rounding = MatrixObject::Rounding::kBf16;
+  } else if (codes_pay) {
+    const auto bytes =
+        static_cast<size_t>(panels * panel_bytes(MatrixFormat::kQ8_0, filled_columns(matrix.columns)));
+    Region codes(bytes, HugePages::kYes, name), rest(bytes, HugePages::kYes, name);
+    run_kernel(kernels_.residual_pack, {matrix.packed(), codes.data(), rest.data()});
+    matrix.panels = std::move(codes);
+    matrix.rest = std::move(rest);
+    matrix.rounding = MatrixObject::Rounding::kCodes;
+  }
 }
 
 // A vector is a matrix of one row, and reading it as F32 is what embed does.
@@ -400,6 +419,34 @@ void Engine::run_op(Bf16MatmulOp& op) {
     target.x = op.round.out;
     run_kernel(kernels_.bf16_matmul, target);
   }
+}
+
+void Engine::run_op(const CodesMatmulOp& op) {
+  const int64_t strips = (op.tokens + kMeanStrip - 1) / kMeanStrip, filled = filled_columns(op.columns);
+  int64_t floats = strips * op.columns;
+  for (const CodesMatmulOp::Target& target : op.targets) floats += strips * target.codes.rows;
+  auto* means =
+      reinterpret_cast<float*>(shared(image_, static_cast<size_t>(floats) * sizeof(float), "means of rows"));
+  run_kernel(kernels_.strip_means, {op.x, means, op.tokens, op.columns});
+
+  std::vector<MatmulTarget> targets, rests;
+  float* more = means + strips * op.columns;
+  for (const CodesMatmulOp::Target& target : op.targets) {
+    PackedMatrix rest = target.codes;
+    rest.panels = target.rest;
+    rests.push_back({rest, more});
+    targets.push_back({target.codes, target.out, more});
+    more += strips * target.codes.rows;
+  }
+  const auto multiply = [&](int buffer, const float* x, int64_t tokens,
+                            const std::vector<MatmulTarget>& matrices) {
+    const QuantizedActivations acts = rounded(buffer, tokens, filled);
+    run_kernel(kernels_.quantize, {x, acts, tokens, op.columns, 0, tokens});
+    run_kernel(kernels_.matmul,
+               {nullptr, acts, true, tokens, filled, matrices.data(), static_cast<int64_t>(matrices.size())});
+  };
+  multiply(1, means, strips, rests);
+  multiply(0, op.x, op.tokens, targets);
 }
 
 void Engine::run_op(const GatedMatmulOp& op) {

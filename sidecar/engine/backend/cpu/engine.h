@@ -37,13 +37,16 @@ struct Screening {
   std::atomic<uint64_t> read{0};    // of these, exactly
 };
 
+// How products read activations, and matrices that may be rounded: `PRECISIONS` of native.ts, in its order.
+enum class Precision : int { kInt8, kBf16, kF32 };
+
 using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
 class Engine {
  public:
   // `threads` 0 takes one for each physical core; `isa` empty takes the best; all threads that compute are
   // `niceness` below the process. Throws BackendError, OutOfMemoryError.
-  Engine(int threads, const std::string& isa, bool int8, int niceness);
+  Engine(int threads, const std::string& isa, Precision precision, int niceness);
   // Cancels what is queued or running, waits for the operation in progress, and joins every thread.
   ~Engine();
   Engine(const Engine&) = delete;
@@ -51,9 +54,9 @@ class Engine {
 
   const Isa& isa() const { return isa_; }
   int threads() const { return threads_; }
-  bool int8() const { return int8_; }
-  // Whether matrices that may be rounded become BF16: the processor must have dot products for it.
-  bool bf16() const { return int8_ && kernels_.bf16_available(); }
+  bool int8() const { return precision_ == Precision::kInt8; }
+  // Whether attention among all rows may round to BF16: the processor must have dot products for it.
+  bool bf16() const { return precision_ != Precision::kF32 && kernels_.bf16_available(); }
   Objects& objects() { return objects_; }
   const Screening& screening() const { return screening_; }
   MemoryUse memory() const;
@@ -101,6 +104,8 @@ class Engine {
   // Lets each token of `args` choose its pages.
   void choose_pages(AttentionArgs& args);
   bool is_cancelled() const;
+  // A matrix that is only multiplied, as the precision and the processor want it.
+  void round_matrix(const std::string& name, MatrixObject& matrix);
   void run_op(EmbedOp& op);
   void run_op(const RowsOp& op);
   void run_op(MatmulOp& op);
@@ -112,6 +117,7 @@ class Engine {
   void run_op(const AveragePoolArgs& args) { run_kernel(kernels_.average_pool, args); }
   void run_op(MutualAttentionArgs& args);
   void run_op(Bf16MatmulOp& op);
+  void run_op(const CodesMatmulOp& op);
   // screening.cc
   void run_op(TopLogitsOp& op);
   std::vector<int32_t> screen(const TopLogitsOp& op, const QuantizedActivations& acts);
@@ -123,7 +129,7 @@ class Engine {
   const Isa& isa_;
   const KernelTable& kernels_;
   const int threads_;
-  const bool int8_;
+  const Precision precision_;
   ThreadPool pool_;
   Objects objects_;
   Profile profile_;

@@ -102,6 +102,13 @@ struct UseOf {
   Use operator()(const TopLogitsOp& op) const {
     return any({{op.x, op.tokens * op.weight.columns}, {op.out, op.tokens * op.width}});
   }
+  Use operator()(const CodesMatmulOp& op) const {
+    if (any({{op.x, op.tokens * op.columns}}) == Use::kReads) return Use::kReads;
+    for (const CodesMatmulOp::Target& target : op.targets) {
+      if (stretch.meets(target.out, op.tokens * target.codes.rows)) return Use::kReads;
+    }
+    return Use::kNone;
+  }
   Use operator()(const QuantizeStep& step) const { return any({{step.x, step.tokens * step.columns}}); }
 };
 

@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import {
+  type ActivationPrecision,
   BackendError,
   type KvFormat,
   type OperationTime,
@@ -16,7 +17,7 @@ import {
 } from '../backend.ts';
 
 /** Must equal kAbiVersion in addon.cc: an addon from another build is refused rather than misread. */
-const ABI_VERSION = 7;
+const ABI_VERSION = 8;
 
 /** `MatrixFormat` of kernels.h, in its order. */
 export const MATRIX_FORMATS = [
@@ -36,6 +37,9 @@ export const MATRIX_FORMATS = [
 /** `KvFormat` of kernels.h, in its order. */
 export const KV_FORMATS: readonly KvFormat[] = ['f16', 'int8', 'int4'];
 
+/** `Precision` of engine.h, in its order. */
+export const PRECISIONS: readonly ActivationPrecision[] = ['int8', 'bf16', 'f32'];
+
 /** The addon's functions. All but the loaders and `submit` are synchronous; every one may throw (see {@link toBackendError}). */
 export interface NativeAddon {
   readonly abiVersion: number;
@@ -47,7 +51,8 @@ export interface NativeAddon {
   createEngine(
     threads: number,
     isa: string,
-    int8: boolean,
+    /** Index into {@link PRECISIONS}. */
+    precision: number,
     niceness: number,
   ): { handle: number; isa: string; description: string; threads: number };
   disposeEngine(engine: number): void;

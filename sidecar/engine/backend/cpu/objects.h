@@ -25,7 +25,11 @@ struct MatrixObject {
   // The dispatcher's: a shadow on its way, and how many of its panels are there.
   std::shared_ptr<ShadowObject> growing;
   int64_t grown = 0;
-  bool bf16 = false;  // `panels` holds BF16 pairs instead (bf16_matmul.cc), and `format` says nothing
+  // Rounded for products only. kBf16: `panels` holds BF16 pairs (bf16_matmul.cc), and `format` says nothing.
+  // kCodes: `panels` and `rest` are Q8_0 of columns filled up to whole tiles (residual_codes.cc).
+  enum class Rounding { kNone, kBf16, kCodes };
+  Rounding rounding = Rounding::kNone;
+  Region rest;
 
   PackedMatrix packed() const { return {panels.data(), format, rows, columns}; }
 };

@@ -52,6 +52,13 @@ struct Describe {
     return {"matmul bf16", operations};
   }
   Result operator()(const TopLogitsOp&) const { return {"topLogits", 0}; }
+  Result operator()(const CodesMatmulOp& op) const {
+    double operations = 0;
+    for (const CodesMatmulOp::Target& target : op.targets)
+      operations += 2.0 * static_cast<double>(op.tokens) * static_cast<double>(target.codes.rows) *
+                    static_cast<double>(op.columns);
+    return {"matmul int8 and rest", operations};
+  }
   Result operator()(const MutualAttentionArgs& args) const {
     const auto tokens = static_cast<double>(args.tokens);
     return {args.bf16 ? "mutualAttention bf16" : "mutualAttention f32",

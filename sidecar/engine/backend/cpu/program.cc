@@ -28,6 +28,8 @@ enum class OpCode : int {
   kTopLogits
 };
 
+using Rounding = MatrixObject::Rounding;
+
 constexpr int64_t kMaxPosition = int64_t{1} << 24;
 constexpr int64_t kMaxInteger = int64_t{1} << 52;
 
@@ -133,7 +135,7 @@ class Decoder {
     const MatrixObject& table = object(objects_.matrices);
     const float scale = finite();
     const int64_t first = integer(0, out.tokens);
-    require(!table.bf16, "embed: the table is rounded for products only");
+    require(table.rounding == Rounding::kNone, "embed: the table is rounded for products only");
     EmbedOp op;
     op.ids = list(table.rows);
     const auto count = static_cast<int64_t>(op.ids.size());
@@ -166,21 +168,35 @@ class Decoder {
     const int64_t count = tokens(x), first = integer(0, x.tokens - count), targets = integer(1, 64);
     MatmulOp op;
     Bf16MatmulOp rounded;
+    CodesMatmulOp coded;
     for (int64_t i = 0; i < targets; i++) {
       const MatrixObject& weight = object(objects_.matrices);
       const ActivationObject& out = activation();
       require(weight.columns == x.width, "matmul: the matrix has another number of columns than the input");
       require(weight.rows == out.width && count <= out.tokens, "matmul: the output does not fit");
       require(out.data() != x.data(), "matmul: the output is the input");
-      if (weight.bf16) {
+      if (weight.rounding == Rounding::kBf16) {
         rounded.targets.push_back(
             {weight.panels.data(), nullptr, out.data(), weight.rows, weight.columns, count});
+      } else if (weight.rounding == Rounding::kCodes) {
+        const int64_t filled = (weight.columns + kTileColumns - 1) / kTileColumns * kTileColumns;
+        coded.targets.push_back({{weight.panels.data(), MatrixFormat::kQ8_0, weight.rows, filled},
+                                 weight.rest.data(),
+                                 out.data()});
       } else {
         op.targets.push_back({weight.packed(), out.data()});
       }
     }
+    require(op.targets.empty() || (rounded.targets.empty() && coded.targets.empty()),
+            "matmul: rounded and exact matrices in one product");
+    if (!coded.targets.empty()) {
+      coded.x = x.data() + first * x.width;
+      coded.tokens = count;
+      coded.columns = x.width;
+      program_.ops.emplace_back(std::move(coded));
+      return;
+    }
     if (!rounded.targets.empty()) {
-      require(op.targets.empty(), "matmul: rounded and exact matrices in one product");
       rounded.round = {x.data() + first * x.width, nullptr, count, x.width};
       program_.ops.emplace_back(std::move(rounded));
       return;
@@ -200,7 +216,8 @@ class Decoder {
     const MatrixObject& weight = object(objects_.matrices);
     const ActivationObject& out = activation();
     const int64_t count = tokens(x), first = integer(0, x.tokens - count);
-    require(weight.columns == x.width && !weight.bf16, "topLogits: the matrix does not fit the input");
+    require(weight.columns == x.width && weight.rounding == Rounding::kNone,
+            "topLogits: the matrix does not fit the input");
     require(count <= kTokenBlock / 2 && count <= out.tokens && out.width % 2 == 0 && out.data() != x.data(),
             "topLogits: the output does not fit");
     TopLogitsOp op;

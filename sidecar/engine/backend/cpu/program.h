@@ -51,6 +51,18 @@ struct GatedMatmulOp {
   int64_t tokens, columns;
 };
 
+// A product with matrices of codes and rest.
+struct CodesMatmulOp {
+  struct Target {
+    PackedMatrix codes;
+    const uint8_t* rest;
+    float* out;
+  };
+  const float* x;
+  int64_t tokens, columns;
+  std::vector<Target> targets;
+};
+
 struct Bf16MatmulOp {
   Bf16RoundArgs round;
   std::vector<Bf16MatmulArgs> targets;
@@ -85,8 +97,9 @@ struct AttentionOp {
   std::vector<int32_t> page_table, cold_table;
 };
 
-using Op = std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp, LayerNormArgs,
-                        AddBiasArgs, AveragePoolArgs, MutualAttentionArgs, Bf16MatmulOp, TopLogitsOp>;
+using Op =
+    std::variant<EmbedOp, RowsOp, MatmulOp, GatedMatmulOp, KvWriteOp, AttentionOp, LayerNormArgs, AddBiasArgs,
+                 AveragePoolArgs, MutualAttentionArgs, Bf16MatmulOp, CodesMatmulOp, TopLogitsOp>;
 
 // Pointers inside `ops` point into objects that `kept` keeps alive, and into the ops' own vectors: the vector
 // of ops is filled before any pointer is taken by the runner, which calls bind on each.

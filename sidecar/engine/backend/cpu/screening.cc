@@ -42,7 +42,7 @@ float threshold(const float* least, int64_t panels, int64_t count) {
 bool Engine::grow_shadow(MatrixObject& matrix) {
   const int64_t panels = panel_count(matrix.rows);
   if (matrix.growing == nullptr) {
-    if (matrix.bf16 || matrix.columns % kTileColumns != 0)
+    if (matrix.rounding != MatrixObject::Rounding::kNone || matrix.columns % kTileColumns != 0)
       throw RangeError("A shadow needs a multiple of 32 columns.");
     const auto bytes = static_cast<size_t>(panels * panel_bytes(MatrixFormat::kShadow, matrix.columns));
     auto made = std::make_shared<ShadowObject>();

@@ -185,7 +185,8 @@ struct QuantizedActivations {
   float* scaled_sum;
 };
 
-// Rounds tokens [first, last) of `tokens`, on which the layout depends.
+// Rounds tokens [first, last) of `tokens`, on which the layout depends. A last block that is not full is
+// filled up with zeros.
 struct QuantizeArgs {
   const float* x;  // [tokens][columns]
   QuantizedActivations out;
@@ -195,7 +196,8 @@ struct QuantizeArgs {
 
 struct MatmulTarget {
   PackedMatrix weight;
-  float* out;  // [tokens][weight.rows]
+  float* out;                   // [tokens][weight.rows]
+  const float* more = nullptr;  // [tokens / kMeanStrip][weight.rows], added to each row of its strip; or null
 };
 
 struct MatmulArgs {
@@ -256,6 +258,22 @@ struct GatedMatmulArgs {
   int64_t tokens, columns;
   PackedMatrix gate, up;
   QuantizedActivations out;  // of `gate.rows` columns
+};
+
+// A packed matrix of any format to Q8_0 codes, and to Q8_0 codes of what those leave over
+// (residual_codes.cc).
+struct ResidualPackArgs {
+  PackedMatrix from;
+  uint8_t* codes;  // packed, of columns filled up to whole tiles
+  uint8_t* rest;
+};
+
+// Means of each strip of rows.
+constexpr int64_t kMeanStrip = 16;
+struct StripMeansArgs {
+  const float* x;  // [rows][width]
+  float* out;      // [rows / 16, rounded up][width]
+  int64_t rows, width;
 };
 
 // A packed matrix of any format to BF16 pairs; bf16_matmul.cc draws the layout.
@@ -328,6 +346,8 @@ struct KernelTable {
   int64_t (*mutual_attention_bytes)(const MutualAttentionArgs&);
   Kernel<MutualAttentionArgs> mutual_attention_pack;  // before mutual_attention
   Kernel<MutualAttentionArgs> mutual_attention;
+  Kernel<ResidualPackArgs> residual_pack;
+  Kernel<StripMeansArgs> strip_means;
   bool (*bf16_available)();  // whether this processor has the BF16 kernels' dot products
   Kernel<Bf16PackArgs> bf16_pack;
   Kernel<Bf16RoundArgs> bf16_round;
@@ -366,6 +386,8 @@ GS_DECLARE_KERNEL(average_pool, AveragePoolArgs);
 int64_t mutual_attention_bytes(const MutualAttentionArgs&);
 GS_DECLARE_KERNEL(mutual_attention_pack, MutualAttentionArgs);
 GS_DECLARE_KERNEL(mutual_attention, MutualAttentionArgs);
+GS_DECLARE_KERNEL(residual_pack, ResidualPackArgs);
+GS_DECLARE_KERNEL(strip_means, StripMeansArgs);
 bool bf16_available();
 GS_DECLARE_KERNEL(bf16_pack, Bf16PackArgs);
 GS_DECLARE_KERNEL(bf16_round, Bf16RoundArgs);

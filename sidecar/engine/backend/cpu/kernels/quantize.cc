@@ -24,7 +24,7 @@ int64_t quantize_tasks(const QuantizeArgs& args) {
 }
 
 void quantize(const QuantizeArgs& args, int64_t task, float*) {
-  const int64_t step = tokens_per_task(args), tiles = args.columns / kTileColumns;
+  const int64_t step = tokens_per_task(args), tiles = (args.columns + kTileColumns - 1) / kTileColumns;
   const int64_t start = args.first + task * step;
   const int64_t end = start + step < args.last ? start + step : args.last;
   for (int64_t token = start; token < end; token++) {
@@ -32,7 +32,15 @@ void quantize(const QuantizeArgs& args, int64_t task, float*) {
     const int64_t group = args.tokens - first < kTokenBlock ? args.tokens - first : kTokenBlock;
     const float* x = args.x + token * args.columns;
     for (int64_t tile = 0; tile < tiles; tile++) {
-      quantize_block(x + tile * kTileColumns, args.out, first * tiles + tile * group + (token - first));
+      const int64_t index = first * tiles + tile * group + (token - first),
+                    left = args.columns - tile * kTileColumns;
+      if (left >= kTileColumns) {
+        quantize_block(x + tile * kTileColumns, args.out, index);
+        continue;
+      }
+      float filled[kTileColumns] = {};
+      __builtin_memcpy(filled, x + tile * kTileColumns, static_cast<size_t>(left) * sizeof(float));
+      quantize_block(filled, args.out, index);
     }
   }
 }
