@@ -207,7 +207,7 @@ Without the facts of the index, answers in the shown files:
 Contexts: short 250-850, medium 850-1,900, long 1,900-3,800 characters of code.
 
 Fill-in-the-middle, the rest of a line or a whole line, exact match. The baseline copies what followed the longest equal context in the same
-file, else takes the likeliest of a back-off 5-gram model trained on 1.5 M tokens.
+file, else takes the likeliest of a back-off 5-gram model trained on {1.5 * evaluation['scale']:.1f} M tokens.
 
 {middle_table(evaluation['fill_in_middle_one_line'])}
 

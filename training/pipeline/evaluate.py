@@ -226,6 +226,7 @@ def main() -> None:
         return max(1, int(count * arguments.scale))
 
     result = {
+        "scale": arguments.scale,
         "quantisation": quantisation(engine, arguments.parent, arguments.tokenizer, held_out_text(held_out, many(400_000)), arguments.node),
         "questions": questions(engine, tokenizer, held_out, True, many(20)),
         "questions_without_index": questions(engine, tokenizer, held_out, False, many(20)),
