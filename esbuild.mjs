@@ -4,10 +4,11 @@
  *
  *   node esbuild.mjs [--watch] [--production]
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
+import { notices, packagesOf } from './scripts/notices.ts';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 const watch = process.argv.includes('--watch');
@@ -92,35 +93,36 @@ function workers() {
     .map((path) => `sidecar/${path.replaceAll('\\', '/')}`);
 }
 
+/** Files of packages that are shipped beside the bundles, as paths below the root. */
+const copied = [];
+
+/** @param {string} from below node_modules */
+function ship(from, target) {
+  copyFileSync(join(root, 'node_modules', from), join(root, 'dist', target));
+  copied.push(`node_modules/${from}`);
+}
+
 function copyIcons() {
-  const icons = join(root, 'node_modules/@vscode/codicons/dist');
-  const target = join(root, 'dist/webview');
-  mkdirSync(target, { recursive: true });
-  for (const name of ['codicon.css', 'codicon.ttf']) copyFileSync(join(icons, name), join(target, name));
+  mkdirSync(join(root, 'dist/webview'), { recursive: true });
+  for (const name of ['codicon.css', 'codicon.ttf']) ship(`@vscode/codicons/dist/${name}`, `webview/${name}`);
 }
 
 /** Parser and grammars of the symbol index; the list of languages says which. */
 function copyGrammars() {
-  const target = join(root, 'dist/grammars');
-  mkdirSync(target, { recursive: true });
+  mkdirSync(join(root, 'dist/grammars'), { recursive: true });
   const source = readFileSync(join(root, 'sidecar/context/symbols/languages.ts'), 'utf8');
   const grammars = [...source.matchAll(/grammar: '([a-z-]+)'/g)].map(
     ([, name]) => `tree-sitter-${name}.wasm`,
   );
-  for (const name of new Set(grammars)) {
-    copyFileSync(join(root, 'node_modules/@vscode/tree-sitter-wasm/wasm', name), join(target, name));
-  }
-  const parser = 'web-tree-sitter.wasm';
-  copyFileSync(join(root, 'node_modules/web-tree-sitter', parser), join(target, parser));
+  for (const name of new Set(grammars)) ship(`@vscode/tree-sitter-wasm/wasm/${name}`, `grammars/${name}`);
+  ship('web-tree-sitter/web-tree-sitter.wasm', 'grammars/web-tree-sitter.wasm');
 }
 
 /** Decoders of image files that no browser decodes for us. */
 function copyCodecs() {
-  const target = join(root, 'dist/codecs');
-  mkdirSync(target, { recursive: true });
+  mkdirSync(join(root, 'dist/codecs'), { recursive: true });
   const source = readFileSync(join(root, 'sidecar/images/codec-files.ts'), 'utf8');
-  for (const [, name, file] of source.matchAll(/(\w+): '(@[^']+\.wasm)'/g))
-    copyFileSync(join(root, 'node_modules', file), join(target, `${name}.wasm`));
+  for (const [, name, file] of source.matchAll(/(\w+): '(@[^']+\.wasm)'/g)) ship(file, `codecs/${name}.wasm`);
 }
 
 copyIcons();
@@ -131,8 +133,12 @@ const built = await Promise.allSettled(
   present.map(async ([entry, options]) => {
     const build = { ...options, entryPoints: [entry] };
     if (watch) await (await esbuild.context(build)).watch();
-    else await esbuild.build(build);
+    else return esbuild.build({ ...build, metafile: true });
   }),
 );
 // esbuild has said what is wrong with each.
 if (built.some(({ status }) => status === 'rejected')) process.exitCode = 1;
+else if (production) {
+  const bundled = built.flatMap(({ value }) => Object.keys(value.metafile.inputs));
+  writeFileSync(join(root, 'dist/third-party.txt'), notices(root, packagesOf([...bundled, ...copied])));
+}
