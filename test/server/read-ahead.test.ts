@@ -15,6 +15,8 @@ const code = (name: string, lines = 40) =>
   Array.from({ length: lines }, (_, i) => `export const ${name}${i} = ${i};\n`).join('');
 /** What a question and its frame take; everything else should have been read. */
 const QUESTION_TOKENS = 120;
+/** What the shortest question takes, once all before it has been read: less than the facts and words of a real one. */
+const SHORTEST_TOKENS = 40;
 
 const start = (folder: string, options: Partial<InitializationOptions> = {}) =>
   SidecarClient.start({
@@ -30,7 +32,7 @@ async function readAhead(client: SidecarClient, turns: readonly object[] = []): 
   const draft = { turns: [...turns, user('?')], useRepository: true };
   for (;;) {
     const { toRead } = await client.connection.sendRequest<CostPreview>('gemma/preview', draft);
-    if (toRead < QUESTION_TOKENS) return;
+    if (toRead < SHORTEST_TOKENS) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
