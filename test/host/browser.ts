@@ -127,7 +127,13 @@ export class Workbench {
       if ((await item(folder).getAttribute('aria-expanded')) !== 'true') await item(folder).click();
     }
     await item(path.at(-1)!).click({ button: 'right' });
-    await this.page.getByRole('menuitem', { name: command }).click();
+    const entry = this.page.getByRole('menuitem', { name: command });
+    await entry.waitFor();
+    // A menu takes no click in the moment after it opened: that may be the end of the one that opened it.
+    await eventually('the menu takes the click', async () => {
+      if (await entry.isVisible()) await entry.click({ timeout: 1_000 }).catch(() => {});
+      return !(await entry.isVisible());
+    });
   }
 
   /** Puts a picture into the clipboard and pastes it where `target` is. */
