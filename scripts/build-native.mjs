@@ -109,7 +109,7 @@ function isRunning(file) {
 /** Modification time of the newest file the addon is made from, this script included. */
 function newestSource() {
   const files = readdirSync(sources, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.(cc|h|txt)$/.test(entry.name))
+    .filter((entry) => entry.isFile() && /\.(cc|h|map|txt)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name));
   return Math.max(...[...files, fileURLToPath(import.meta.url)].map((file) => statSync(file).mtimeMs));
 }

@@ -311,17 +311,13 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     Host& target = host(info);
     const std::shared_ptr<gs::MatrixObject> matrix = target.engine->objects().matrices.get(handle(info[1]));
     if (matrix->shadow != nullptr) throw gs::RangeError("The matrix has a shadow already.");
-    struct Growth {
-      bool whole = false;
-    };
-    // A type of ours: of a shared bool, the code may be taken from the runtime, which has one too.
-    const auto growth = std::make_shared<Growth>();
+    const auto whole = std::make_shared<bool>(false);
     Engine* engine = target.engine.get();
     return target.post(
-        info.Env(), [=] { growth->whole = engine->grow_shadow(*matrix); },
+        info.Env(), [=] { *whole = engine->grow_shadow(*matrix); },
         [=](Napi::Env env) {
-          if (growth->whole) matrix->shadow = std::move(matrix->growing);
-          return Napi::Boolean::New(env, growth->whole);
+          if (*whole) matrix->shadow = std::move(matrix->growing);
+          return Napi::Boolean::New(env, *whole);
         });
   }
 

@@ -16,20 +16,11 @@
 #include <cstdint>
 
 #include "float_strip.h"
-#include "quantize_block.h"
-#include "simd.h"
-
-#if defined(__AVX512VNNI__)
-#include "int8_avx512.h"
-#elif defined(__AVX2__)
-#include "int8_avx2.h"
-#elif defined(__ARM_FEATURE_DOTPROD)
-#include "int8_neon.h"
-#else
-#include "int8_scalar.h"
-#endif
+#include "int8_products.h"
 #include "kernels.h"
 #include "matrix_format.h"
+#include "quantize_block.h"
+#include "simd.h"
 
 namespace gs::GS_ISA {
 namespace {
