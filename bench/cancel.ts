@@ -6,7 +6,6 @@
  * Cancels at moments spread over the reading of a prompt, and over the generation of an answer, and prints the time from
  * the abort to the last event: median and most, in milliseconds.
  */
-import { existsSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -15,7 +14,7 @@ import type { TensorType } from '../sidecar/engine/backend/tensor.ts';
 import type { GemmaEngine } from '../sidecar/engine/gemma-engine.ts';
 import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { seededRandom } from '../test/support/random.ts';
-import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
+import { syntheticModel } from './synthetic-model.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -30,14 +29,10 @@ const { values, positionals } = parseArgs({
 const promptLength = Number(values.prompt);
 const rounds = Number(values.rounds);
 const random = seededRandom(1);
-mkdirSync(values.folder, { recursive: true });
 for (const name of positionals.length > 0 ? positionals : ['1b', '4b']) await measure(name);
 
 async function measure(name: string): Promise<void> {
-  const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
-  if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
-  const file = path.join(values.folder, `${name}-${values.embedding}.gguf`);
-  if (!existsSync(file)) writeTinyModel(file, { shape, embedding: values.embedding as TensorType });
+  const file = syntheticModel(values.folder, name, values.embedding as TensorType);
   const engine = await loadGemmaEngine({
     modelPath: file,
     threads: Number(values.threads),

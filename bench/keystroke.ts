@@ -8,7 +8,6 @@
  * until the frame behind the first change of the editor's text; without a graphics card Chromium draws on the processor
  * as well. Prints median, 95th percentile and most, in milliseconds.
  */
-import { existsSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,7 +16,7 @@ import { Workbench } from '../test/host/browser.ts';
 import { ChatPage } from '../test/host/chat-page.ts';
 import { extensionSource, repository } from '../test/host/scenario/setting.ts';
 import { startServer } from '../test/host/server.ts';
-import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
+import { syntheticModel } from './synthetic-model.ts';
 
 const { values } = parseArgs({
   options: {
@@ -46,7 +45,7 @@ const WATCH = `(() => {
   }).observe(editor.querySelector('.view-lines'), { childList: true, subtree: true, characterData: true });
 })()`;
 
-const modelPath = modelFile();
+const modelPath = syntheticModel(values.folder, values.shape);
 const server = await startServer({
   extension: extensionSource,
   machineSettings: {
@@ -81,15 +80,6 @@ try {
 } finally {
   await workbench.close();
   await server.stop();
-}
-
-function modelFile(): string {
-  const shape = MODEL_SHAPES[values.shape as keyof typeof MODEL_SHAPES];
-  if (shape === undefined) throw new RangeError(`There is no shape "${values.shape}".`);
-  mkdirSync(values.folder, { recursive: true });
-  const file = path.join(values.folder, `${values.shape}-Q4_0.gguf`);
-  if (!existsSync(file)) writeTinyModel(file, { shape, embedding: 'Q4_0' });
-  return file;
 }
 
 /** Types letters; returns the milliseconds of each. */

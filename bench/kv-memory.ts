@@ -11,15 +11,14 @@ import { selectBackend } from '../sidecar/engine/backend/select.ts';
 import { HOT_PAGES } from '../sidecar/engine/engine.ts';
 import type { KvLayout } from '../sidecar/engine/kv/layout.ts';
 import { kvMemory, kvPages } from '../sidecar/engine/kv/memory-plan.ts';
-import { MODEL_SHAPES } from '../test/support/tiny-model.ts';
+import { shapeOf } from './synthetic-model.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { context: { type: 'string', default: '131072' }, kv: { type: 'string', default: 'f16' } },
 });
 const name = positionals[0] ?? '4b';
-const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
-if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
+const shape = shapeOf(name);
 const context = Number(values.context);
 const globals = Math.floor(shape.layers / 6);
 const perLayer = { kvHeads: shape.kvHeads, headDim: shape.headDim };

@@ -12,15 +12,14 @@ import { parseArgs } from 'node:util';
 import type { Backend, KvArena, KvView } from '../sidecar/engine/backend/backend.ts';
 import { selectBackend } from '../sidecar/engine/backend/select.ts';
 import { type KvLayout, pageBytes, pagesFor, ringPages } from '../sidecar/engine/kv/layout.ts';
-import { MODEL_SHAPES } from '../test/support/tiny-model.ts';
+import { shapeOf } from './synthetic-model.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { context: { type: 'string', default: '32768' }, rounds: { type: 'string', default: '5' } },
 });
 const name = positionals[0] ?? '1b';
-const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
-if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
+const shape = shapeOf(name);
 const { layers, heads, headDim, window } = shape;
 const context = Number(values.context);
 const globals = Math.floor(layers / 6);

@@ -7,7 +7,6 @@
  * first choice is the same and the reference's gap to its second, for ours against llama.cpp, and for llama.cpp without
  * flash attention and reading token by token against llama.cpp as it comes.
  */
-import { existsSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -16,7 +15,7 @@ import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
 import { type LlamaOptions, loadLlama } from '../test/support/llama.ts';
 import { seededRandom } from '../test/support/random.ts';
-import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
+import { shapeOf, syntheticModel } from './synthetic-model.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -33,7 +32,6 @@ const { values, positionals } = parseArgs({
 const lengths = values.lengths.split(',').map(Number);
 const threads = Number(values.threads);
 const contextSize = Math.max(...lengths) + 64;
-mkdirSync(values.folder, { recursive: true });
 
 console.log(
   'model | embedding | tokens | compared with llama.cpp | KL divergence | same first choice | gap to second',
@@ -43,12 +41,9 @@ for (const name of positionals.length > 0 ? positionals : ['270m', '1b', '4b']) 
 }
 
 async function compare(name: string, embedding: TensorType): Promise<void> {
-  const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
-  if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
-  const file = path.join(values.folder, `${name}-${embedding}.gguf`);
-  if (!existsSync(file)) writeTinyModel(file, { shape, embedding });
+  const file = syntheticModel(values.folder, name, embedding);
 
-  const prompts = lengths.map((length) => randomIds(length, shape.vocabulary));
+  const prompts = lengths.map((length) => randomIds(length, shapeOf(name).vocabulary));
   const reference = await byLlama(file, {}, prompts);
   const engine = await loadGemmaEngine({ modelPath: file, threads, contextLength: contextSize });
   const ours: Float64Array[] = [];

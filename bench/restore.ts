@@ -9,7 +9,7 @@
  * memory allows; a cold disk adds its own time for the printed size.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -21,7 +21,7 @@ import { reportStore } from '../sidecar/engine/kv/store/limits.ts';
 import { kvLayout, loadGemmaEngine, openKvStore, PASS_LIMITS } from '../sidecar/engine/load-engine.ts';
 import { openModelFile } from '../sidecar/engine/model-file.ts';
 import { seededRandom } from '../test/support/random.ts';
-import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
+import { shapeOf, syntheticModel } from './synthetic-model.ts';
 
 const SAMPLE_TOKENS = 512;
 
@@ -44,13 +44,12 @@ const { values, positionals } = parseArgs({
   },
 });
 const shapeName = positionals[0] ?? '1b';
-const shape = Object.entries(MODEL_SHAPES).find(([name]) => name === shapeName)?.[1];
-if (!shape) throw new RangeError(`There is no shape "${shapeName}".`);
+const shape = shapeOf(shapeName);
 // The last places of the context are for the question.
 const tokens = Math.min(Number(values.tokens), shape.context) - 2 * SAMPLE_TOKENS;
 const contextLength = tokens + 2 * SAMPLE_TOKENS;
 const folder = values.folder ?? mkdtempSync(path.join(tmpdir(), 'restore-'));
-const modelPath = path.join(folder, `${shapeName}-q4.gguf`);
+const modelPath = syntheticModel(folder, shapeName);
 const storeFolder = path.join(folder, `${shapeName}-kv`);
 const store = { folder: storeFolder, mostBytes: 100e9, mostAgeMs: 1e12 };
 const random = seededRandom(1);
@@ -69,8 +68,6 @@ if (values.ask !== undefined) {
 }
 
 async function compare(): Promise<void> {
-  mkdirSync(folder, { recursive: true });
-  if (!existsSync(modelPath)) writeTinyModel(modelPath, { shape: shape!, embedding: 'Q4_0' });
   const samples = Number(values.samples);
   const depths = Array.from(
     { length: samples },

@@ -8,7 +8,7 @@
  * speculative decoding take turns. Drafts see only what was said so far. That both say the same tokens where the model
  * decides is what test/engine/speculation.test.ts checks.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,7 +26,7 @@ import type { WorkReport } from '../sidecar/engine/sequence.ts';
 import type { Drafter } from '../sidecar/engine/speculation/drafter.ts';
 import { SuffixDrafter } from '../sidecar/engine/speculation/suffix-drafter.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
-import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
+import { syntheticModel } from './synthetic-model.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -46,14 +46,10 @@ const PASSES = 12;
 const SOURCE = fileURLToPath(new URL('../sidecar/session/chat-session.ts', import.meta.url));
 
 const { prompt, target } = editTrace();
-mkdirSync(values.folder, { recursive: true });
 for (const name of positionals.length > 0 ? positionals : ['1b', '4b']) await measure(name);
 
 async function measure(name: string): Promise<void> {
-  const shape = MODEL_SHAPES[name as keyof typeof MODEL_SHAPES];
-  if (shape === undefined) throw new RangeError(`There is no shape "${name}".`);
-  const file = path.join(values.folder, `${name}-${values.embedding}.gguf`);
-  if (!existsSync(file)) writeTinyModel(file, { shape, embedding: values.embedding as TensorType });
+  const file = syntheticModel(values.folder, name, values.embedding as TensorType);
   const { gguf, config } = openModelFile(file);
   const backend = selectBackend({ kind: 'cpu', threads: Number(values.threads) });
   const weights = await loadGemma3Weights(backend, gguf, config);

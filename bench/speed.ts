@@ -8,7 +8,7 @@
  * are those of `speed-rows.ts`; without a name, the ones that take at most a minute or two each.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -18,10 +18,10 @@ import type { GemmaEngine } from '../sidecar/engine/gemma-engine.ts';
 import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { type LlamaModel, loadLlama } from '../test/support/llama.ts';
 import { seededRandom } from '../test/support/random.ts';
-import { MODEL_SHAPES, writeTinyModel } from '../test/support/tiny-model.ts';
 import { measurePeaks } from './peaks.ts';
 import { type RowResult, ratioChart } from './ratio-chart.ts';
 import { ROWS, type Row } from './speed-rows.ts';
+import { shapeOf, syntheticModel } from './synthetic-model.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -92,13 +92,7 @@ function measureRow(name: string, row: Row): Promise<RowResult[]> {
   }
 }
 
-/** The row's model; written on first use. */
-function modelFile({ shape, body = 'Q4_0', embedding }: Row): string {
-  const name = body === 'Q4_0' ? `${shape}-${embedding}` : `${shape}-${body}-${embedding}`;
-  const file = path.join(values.folder, `${name}.gguf`);
-  if (!existsSync(file)) writeTinyModel(file, { shape: MODEL_SHAPES[shape], body, embedding });
-  return file;
-}
+const modelFile = ({ shape, body, embedding }: Row) => syntheticModel(values.folder, shape, embedding, body);
 
 /** Tokens a second, both engines in this process, taking turns. */
 async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
@@ -107,7 +101,7 @@ async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
   const perRound = prompt + generate + 2;
   const contextLength = Math.min(
     Math.ceil((depth + (rounds + 1) * perRound + 64) / 256) * 256,
-    MODEL_SHAPES[row.shape].context,
+    shapeOf(row.shape).context,
   );
   // Random weights repeat themselves as no text does: speculation has a benchmark of its own, speculation.ts.
   const engine = await loadGemmaEngine({
@@ -328,7 +322,6 @@ function startVariant(variant: string, file: string, context: number) {
 async function measureEdit(name: string, row: Row): Promise<RowResult[]> {
   const script = path.join(import.meta.dirname, 'speculation.ts');
   const options = ['--rounds', String(rounds), '--threads', String(threads), '--folder', values.folder];
-  modelFile(row);
   const output = execFileSync(process.execPath, [script, row.shape, ...options, '--json'], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -352,7 +345,7 @@ async function measureEdit(name: string, row: Row): Promise<RowResult[]> {
 function randomIds(length: number, { shape }: Row, seed: number): number[] {
   if (length === 0) return [];
   const random = seededRandom(seed + 1);
-  const { vocabulary } = MODEL_SHAPES[shape];
+  const { vocabulary } = shapeOf(shape);
   return [2, ...Array.from({ length: length - 1 }, () => 200 + Math.floor(random() * (vocabulary - 200)))];
 }
 
