@@ -86,8 +86,9 @@ async function main(args: readonly string[]): Promise<number> {
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (load === undefined) return fail(2, `There is no command "${name}". Try gemma-sidecar help.`);
   const { command } = await load();
+  let context: CliContext | null = null;
   try {
-    const context = createContext(command, rest);
+    context = createContext(command, rest);
     if (context === null) process.stdout.write(commandHelp(command));
     else await command.run(context);
     // A command may have set another code of its own, as the server does.
@@ -96,9 +97,13 @@ async function main(args: readonly string[]): Promise<number> {
     if (error instanceof UsageError) {
       return fail(2, `${error.message}. Usage: gemma-sidecar ${command.name} ${command.usage}`);
     }
+    if (context?.signal.reason instanceof ReaderGoneError) return 0;
     return fail(1, error instanceof Error ? error.message : String(error));
   }
 }
+
+/** Whoever read standard output has closed it, as `head` does when it has enough: no fault, and nothing more to say. */
+class ReaderGoneError extends Error {}
 
 /** Null where only help was asked for. */
 function createContext(command: Command, args: readonly string[]): CliContext | null {
@@ -112,7 +117,8 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
     return path;
   };
   const log = (line: string) => process.stderr.write(`${line}\n`);
-  const signal = interruptSignal();
+  // The server's output is a protocol; what happens when its reader goes is its own matter.
+  const signal = interruptSignal(command.name !== 'serve');
   return {
     values,
     positionals,
@@ -188,13 +194,19 @@ function commonOptions(values: OptionValues): CommonOptions {
 }
 
 /** A second signal ends the process at once, for commands that are slow to notice the first. */
-function interruptSignal(): AbortSignal {
+function interruptSignal(endWithReader: boolean): AbortSignal {
   const controller = new AbortController();
   const interrupt = () => {
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new Error('Interrupted.'));
   };
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  if (endWithReader) {
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      controller.abort(new ReaderGoneError());
+    });
+  }
   return controller.signal;
 }
 

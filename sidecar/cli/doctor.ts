@@ -75,7 +75,8 @@ function checks(context: CliContext): readonly Check[] {
     {
       name: 'native engine',
       run: () => {
-        const backend = selectBackend({ kind: context.common.backend, threads: 1 });
+        const { backend: kind, threads } = context.common;
+        const backend = selectBackend({ kind, ...(threads !== undefined && { threads }) });
         backend.dispose();
         return backend.description;
       },

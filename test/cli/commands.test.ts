@@ -1,6 +1,7 @@
 /** The engine's subcommands as a user calls them: one object with --json, exit codes, one line of reason. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -142,6 +143,21 @@ test('a failure exits with 1 and one line of reason', () => {
     assert.equal(stderr.trim().split('\n').length, 1);
     assert.equal(stdout, '');
   }
+});
+
+test('a reader that has enough, as `head` has, ends a command without an error', async () => {
+  const child = spawn(process.execPath, [MAIN, 'doctor', '--model', model], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  // The first line comes long before the model is loaded and the later ones are written.
+  child.stdout.once('data', () => child.stdout.destroy());
+  const [code] = await once(child, 'close');
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, '');
 });
 
 function call(args: readonly string[]) {
