@@ -1,5 +1,6 @@
 /** Ghost text for one editor: waits for a pause, drops what is overtaken, remembers results, trims what the model says. */
 
+import { RepetitionWatch } from '../chat/repetition.ts';
 import { visibleText } from '../chat/visible-text.ts';
 import type { Engine } from '../engine/engine.ts';
 import { completionPrompt } from '../prompt/completion-prompt.ts';
@@ -19,6 +20,8 @@ export interface CompletionQuestion {
 const DEBOUNCE_MS = 75;
 const REMEMBERED = 64;
 const MAX_TOKENS = 96;
+/** Code that repeats itself for so long is not written by people; a list of zeros that is, they copy. */
+const LOOP_TOKENS = 24;
 /** Reading more takes longer than anybody waits for ghost text. */
 const PROMPT_TOKENS = 1024;
 
@@ -70,7 +73,10 @@ export class CompletionSession {
   }
 }
 
-/** The whole completion at once, as the command line and the editor show it. */
+/**
+ * The whole completion at once, as the command line and the editor show it. Empty where the model goes round in circles; a
+ * last line that it did not finish within the limit is left out.
+ */
 export async function complete(
   engine: Engine,
   { prefix, suffix, others = [] }: CompletionQuestion,
@@ -80,7 +86,9 @@ export async function complete(
   const prompt = completionPrompt(engine.tokenizer, prefix, suffix, budget, relatedParts(prefix, others));
   const decoder = engine.tokenizer.decoder();
   const stop = new AbortController();
+  const repetition = new RepetitionWatch(LOOP_TOKENS);
   let text = '';
+  let unfinished = false;
   const events = engine.generate(prompt.ids, {
     maxTokens: MAX_TOKENS,
     sampling: { temperature: 0 },
@@ -89,12 +97,19 @@ export async function complete(
     signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal,
   });
   for await (const event of events) {
+    if (event.kind === 'end') unfinished = event.reason === 'length';
     if (event.kind !== 'token') continue;
+    if (repetition.push(event.id)) {
+      stop.abort();
+      return '';
+    }
     text += decoder.push(event.id);
     // Nothing after the first blank line, or after the line where the block closes, would be shown.
     if (trimCompletion(text, prefix, suffix).complete) stop.abort();
   }
-  return visibleText(trimCompletion(text + decoder.end(), prefix, suffix).text);
+  text += decoder.end();
+  if (unfinished) text = text.slice(0, text.lastIndexOf('\n') + 1);
+  return visibleText(trimCompletion(text, prefix, suffix).text);
 }
 
 function key(prefix: string, suffix: string): string {

@@ -29,10 +29,11 @@ export function trimCompletion(raw: string, prefix: string, suffix: string): Tri
 function blockEnd(lines: readonly string[], indent: number): number {
   for (let i = 1; i < lines.length; i++) {
     const line = lines[i]!;
-    if (i >= MAX_LINES || line.trim() === '') return i;
-    // The last line may still be growing, so its indentation is not known yet.
-    if (i < lines.length - 1 && indentation(line) < indent) return i;
-    if (i < lines.length - 1 && indentation(line) === indent && /^\s*[})\]]/.test(line)) return i + 1;
+    if (i >= MAX_LINES) return i;
+    // The last line may still be growing: what it holds and how far it is indented is not known yet.
+    if (i === lines.length - 1) break;
+    if (line.trim() === '' || indentation(line) < indent) return i;
+    if (indentation(line) === indent && /^\s*[})\]]/.test(line)) return i + 1;
   }
   return lines.length;
 }

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { RepetitionWatch } from '../../sidecar/chat/repetition.ts';
 
 /** How many ids the watch takes before it speaks up; null if it never does. */
-function stoppedAfter(ids: Iterable<number>): number | null {
-  const watch = new RepetitionWatch();
+function stoppedAfter(ids: Iterable<number>, leastTokens?: number): number | null {
+  const watch = new RepetitionWatch(leastTokens);
   let taken = 0;
   for (const id of ids) {
     taken++;
@@ -20,6 +20,11 @@ test('a loop of any period is stopped after four rounds and 96 repeated tokens a
   assert.equal(stoppedAfter(repeat([7], 500)), 97);
   assert.equal(stoppedAfter(repeat([7, 8], 500)), 98);
   assert.equal(stoppedAfter(repeat(counting(60), 20)), 60 + 4 * 60);
+});
+
+test('where less is enough, a loop is stopped sooner, but not before four rounds', () => {
+  assert.equal(stoppedAfter(repeat([7, 8], 500), 24), 26);
+  assert.equal(stoppedAfter(repeat(counting(10), 20), 24), 50);
 });
 
 test('a loop is found after an honest beginning', () => {

@@ -41,6 +41,14 @@ test('between brackets that the editor closed, the lines of the block without it
   assert.equal(trimCompletion('\n  a\n}', 'f({', '})').complete, true);
 });
 
+test('a block that comes token by token is not over at its first line feed', () => {
+  const raw = '\n    return a\n\ndef g():';
+  const shown = [...raw].map((_, i) => trimCompletion(raw.slice(0, i + 1), 'def f(a):', ''));
+  const over = shown.findIndex(({ complete }) => complete);
+  assert.equal(raw.slice(0, over + 1), '\n    return a\n\n');
+  assert.equal(shown[over]!.text, '\n    return a');
+});
+
 test('generation can stop once nothing more would be shown', () => {
   assert.equal(trimCompletion(' a + b;', 'return', '').complete, false);
   assert.equal(trimCompletion(' a + b;\n', 'return', '').complete, true);
@@ -80,6 +88,19 @@ test('a result is remembered, also while its first characters are typed', async 
   assert.equal(await s.complete({ prefix: 'return', suffix: '' }, never), ' value;');
   assert.equal(await s.complete({ prefix: 'return va', suffix: '' }, never), 'lue;');
   assert.equal(asked, 1);
+});
+
+test('nothing is suggested where the model goes round in circles', async () => {
+  const { session: s } = await session({ answer: () => `\n  x(${'a('.repeat(40)}` });
+  assert.equal(await s.complete({ prefix: 'f(() => {', suffix: '' }, never), '');
+});
+
+test('a line that the limit on tokens cut is left out, the lines before it are not', async () => {
+  const long = Array.from({ length: 120 }, (_, i) => String.fromCharCode(0x21 + ((i * 37) % 90))).join('');
+  const { session: s } = await session({ answer: () => `\n  first();\n  ${long}` });
+  assert.equal(await s.complete({ prefix: 'f(() => {', suffix: '' }, never), '\n  first();');
+  const { session: one } = await session({ answer: () => long });
+  assert.equal(await one.complete({ prefix: 'return ', suffix: '' }, never), '');
 });
 
 test('nothing is suggested while there is no model', async () => {
