@@ -66,7 +66,7 @@ async function answer(question: Question): Promise<string> {
   await fill();
   const cold = question.behind && backend.createKvArena(arena.shape, pages, { format: question.behind });
   for (let page = 0; page < pages; page++) cold?.compressPage(arena, page, page);
-  const view = cold ? { ...kv, cold: { arena: cold, pageTable, hotPages: 8 } } : kv;
+  const view = cold ? { ...kv, cold: { arena: cold, pageTable, hotPages: 8, firstPage: 0 } } : kv;
   const [q, out] = [random(tokens, heads * headDim), backend.createActivation(tokens, heads * headDim)];
 
   let best = Number.POSITIVE_INFINITY;

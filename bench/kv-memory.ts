@@ -31,7 +31,7 @@ const layout: KvLayout = {
   },
   window: shape.window,
   chunk: 256,
-  ...(format !== 'f16' && { cold: { format, hotPages: HOT_PAGES } }),
+  ...(format !== 'f16' && { cold: { format, hotPages: HOT_PAGES, exactPages: 0 } }),
 };
 
 const backend = selectBackend({ kind: 'cpu' });

@@ -139,8 +139,8 @@ function memoryTable(gguf: GgufFile, config: Gemma3Config): MemoryRow[] {
       kv_bytes: kv.total,
       scratch_bytes: scratch,
       total_bytes: weights + kv.total + scratch,
-      kv_int8_bytes: kvMemory(kvLayout(config, 'int8'), context).total,
-      kv_int4_bytes: kvMemory(kvLayout(config, 'int4'), context).total,
+      kv_int8_bytes: kvMemory(kvLayout(config, { format: 'int8' }), context).total,
+      kv_int4_bytes: kvMemory(kvLayout(config, { format: 'int4' }), context).total,
     };
   });
 }

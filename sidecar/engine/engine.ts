@@ -1,6 +1,7 @@
 /** The engine's public face: token ids in, token ids out. */
 import type { ActivationPrecision, KvFormat, OperationTime } from './backend/backend.ts';
 import type { EncodedEmbedding, EncodeProgress } from './image-encoder.ts';
+import type { KvPart } from './kv/kv-cache.ts';
 import type { Miss } from './kv/resume.ts';
 import type { KvStoreOptions } from './kv/store/kv-store.ts';
 import { NO_IMAGE_TOWER } from './open-tower.ts';
@@ -25,8 +26,8 @@ export interface EngineOptions {
   readonly precision?: ActivationPrecision;
   /**
    * How keys and values of global layers are kept that lie more than {@link HOT_PAGES} pages behind: exact, or rounded to
-   * take half (int8) or 0.28 (int4) of the memory; 'auto' takes the first of the three with which the context fits.
-   * Default: f16.
+   * take half (int8) or 0.28 (int4) of the memory. 'auto' rounds as little as the context needs to fit: the first three, two
+   * or one quarters of its pages stay exact, or none, and int8 comes before int4. Default: f16.
    */
   readonly kvFormat?: KvFormat | 'auto';
   /**
@@ -131,6 +132,15 @@ export type GenerateEvent =
       readonly missedAtMost: number;
     };
 
+/** In bytes. */
+export interface EngineMemory {
+  readonly weights: number;
+  readonly kvReserved: number;
+  readonly kvUsed: number;
+  /** What `kvUsed` holds, each kind that there is. */
+  readonly kvParts: readonly KvPart[];
+}
+
 export interface Engine {
   readonly model: ModelDescription;
   readonly tokenizer: Tokenizer;
@@ -140,7 +150,7 @@ export interface Engine {
   readonly notes: readonly string[];
   /** What each kind of operation took since the call before; measured from the first call on. */
   profile(): readonly OperationTime[];
-  memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number };
+  memory(): EngineMemory;
   /**
    * How much of a prompt's beginning `generate` would reuse: from memory, and further from disk, where other processes write
    * too. Looks only; no KV is moved or freed.

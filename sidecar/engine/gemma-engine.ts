@@ -5,6 +5,7 @@ import {
   ContextOverflow,
   type EncodeImageOptions,
   type Engine,
+  type EngineMemory,
   type GenerateEvent,
   type GenerateOptions,
   type ImageTower,
@@ -125,9 +126,10 @@ export class GemmaEngine implements Engine {
     return this.#backend.profile();
   }
 
-  memory(): { readonly weights: number; readonly kvReserved: number; readonly kvUsed: number } {
-    const { reserved, used } = this.#kv.memory();
-    return { weights: this.#backend.memory().weights, kvReserved: reserved, kvUsed: used };
+  memory(): EngineMemory {
+    const { reserved, used, parts } = this.#kv.memory();
+    const { weights } = this.#backend.memory();
+    return { weights, kvReserved: reserved, kvUsed: used, kvParts: parts };
   }
 
   lookUp(prompt: ArrayLike<number>): Promise<{ readonly memory: number; readonly disk: number }> {

@@ -8,6 +8,7 @@ import { type EngineParts, GemmaEngine } from './gemma-engine.ts';
 import { KvCache } from './kv/kv-cache.ts';
 import { type KvLayout, leastHotPages, pageBytes, pagesFor } from './kv/layout.ts';
 import { kvPages, type MemoryPlan, planFirstThatFits } from './kv/memory-plan.ts';
+import type { BlockApproximation } from './kv/store/block-key.ts';
 import { fingerprint, modelDigest } from './kv/store/fingerprint.ts';
 import { KvStore, type KvStoreOptions } from './kv/store/kv-store.ts';
 import type { Gemma3Config, LayerKind } from './model/config.ts';
@@ -26,11 +27,17 @@ import { type TowerFile, towerMemoryBytes } from './vision/tower-file.ts';
 /** Tokens and rows of logits in one pass. */
 export const PASS_LIMITS: Gemma3Limits = { tokens: 256, logits: 16 };
 
+/** How global pages are kept, as {@link EngineOptions} say it; `exactPages` as in the layout. */
+export interface GlobalPages {
+  readonly format?: KvFormat;
+  readonly exactPages?: number;
+  readonly sparsePositions?: number | undefined;
+}
+
 /** The KV cache that a model of this shape has. */
 export function kvLayout(
   { layers, kvHeads, headDim, window }: Gemma3Config,
-  format: KvFormat = 'f16',
-  sparsePositions?: number,
+  { format = 'f16', exactPages = 0, sparsePositions }: GlobalPages = {},
 ): KvLayout {
   const shape = (kind: LayerKind) => ({ layers: layers.filter((k) => k === kind).length, kvHeads, headDim });
   const hotPages = Math.max(HOT_PAGES, leastHotPages(PASS_LIMITS.tokens));
@@ -38,7 +45,7 @@ export function kvLayout(
     shapes: { local: shape('local'), global: shape('global') },
     window,
     chunk: PASS_LIMITS.tokens,
-    ...(format !== 'f16' && { cold: { format, hotPages } }),
+    ...(format !== 'f16' && { cold: { format, hotPages, exactPages } }),
     ...(sparsePositions !== undefined && {
       sparse: { topPages: pagesFor(sparsePositions), recentPages: hotPages },
     }),
@@ -50,7 +57,11 @@ export interface GemmaEngineOptions extends EngineOptions {
   readonly createBackend?: () => Backend;
   /** Tokens in one pass, for tests; results do not depend on it. */
   readonly chunk?: number;
+  /** Pages from the start of the text that stay F16 with `kvFormat` int8 or int4; default 0. */
+  readonly exactPages?: number;
 }
+
+type PageOptions = Pick<GemmaEngineOptions, 'kvFormat' | 'exactPages' | 'sparsePositions'>;
 
 /**
  * Loads a model. Memory is checked before anything large is read.
@@ -157,19 +168,56 @@ export async function openKvStore(
     fingerprint: fingerprint({
       modelDigest: await modelDigest(gguf.path, options.folder),
       config,
-      numerics: `${backend.numerics} forward ${FORWARD_VERSION}${coldNumerics(layout)}`,
+      numerics: `${backend.numerics} forward ${FORWARD_VERSION}`,
     }),
+    approximation: approximation(layout),
     description: `${name} ${quantisation}`,
     pageBytes: { local: pageBytes(layout.shapes.local), global: pageBytes(layout.shapes.global) },
   });
 }
 
-/** What lies behind is read rounded, so all that is computed after it differs. */
-function coldNumerics({ cold, sparse }: KvLayout): string {
-  const rounded = cold === undefined ? '' : ` ${cold.format} behind ${cold.hotPages} pages`;
-  return sparse === undefined
-    ? rounded
-    : `${rounded} ${sparse.topPages} pages behind ${sparse.recentPages} chosen`;
+/** The first block with a token that reads a page in rounded form, or not at all: what is computed from there on differs. */
+function approximation({ cold, sparse }: KvLayout): BlockApproximation | null {
+  if (cold === undefined && sparse === undefined) return null;
+  const rounded = cold && `${cold.format} from page ${cold.exactPages} to ${cold.hotPages} pages behind`;
+  const chosen = sparse && `${sparse.topPages} pages chosen up to ${sparse.recentPages} pages behind`;
+  return {
+    firstBlock: Math.min(
+      cold ? cold.exactPages + cold.hotPages : Number.POSITIVE_INFINITY,
+      sparse ? sparse.recentPages + sparse.topPages + 1 : Number.POSITIVE_INFINITY,
+    ),
+    how: [rounded, chosen].filter((part) => part !== undefined).join(', '),
+  };
+}
+
+/**
+ * What 'auto' tries, the least rounding first: a format, and the share of the context's pages that stay F16. Shares are few
+ * because a text that was read with another one is read again from where the two differ.
+ */
+const AUTO_PAGES: readonly { readonly format: KvFormat; readonly exactShare: number }[] = [
+  { format: 'f16', exactShare: 1 },
+  { format: 'int8', exactShare: 0.75 },
+  { format: 'int8', exactShare: 0.5 },
+  { format: 'int8', exactShare: 0.25 },
+  { format: 'int8', exactShare: 0 },
+  // Takes less than int8 throughout.
+  { format: 'int4', exactShare: 0.25 },
+  { format: 'int4', exactShare: 0 },
+];
+
+/** Layouts to choose from, the first that fits. */
+function kvLayouts(
+  config: Gemma3Config,
+  context: number,
+  { kvFormat = 'f16', exactPages = 0, sparsePositions }: PageOptions,
+): readonly KvLayout[] {
+  if (kvFormat !== 'auto') return [kvLayout(config, { format: kvFormat, exactPages, sparsePositions })];
+  return AUTO_PAGES.flatMap(({ format, exactShare }) => {
+    const exactPages = format === 'f16' ? 0 : Math.floor(exactShare * pagesFor(context));
+    // Tokens choose among pages of one form.
+    if (exactPages > 0 && sparsePositions !== undefined) return [];
+    return [kvLayout(config, { format, exactPages, sparsePositions })];
+  });
 }
 
 /** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
@@ -178,10 +226,9 @@ export function planEngineMemory(
   config: Gemma3Config,
   {
     contextLength,
-    kvFormat = 'f16',
-    sparsePositions,
     outputShadow = true,
-  }: Pick<EngineOptions, 'contextLength' | 'kvFormat' | 'sparsePositions' | 'outputShadow'>,
+    ...pageOptions
+  }: Pick<EngineOptions, 'contextLength' | 'outputShadow'> & PageOptions,
   draft: ModelFile | null = null,
   tower: TowerFile | null = null,
 ): MemoryPlan & { readonly layout: KvLayout } {
@@ -190,26 +237,22 @@ export function planEngineMemory(
       `The model was trained for ${config.trainedContext} tokens of context; ${contextLength} are too many.`,
     );
   }
-  const formats = kvFormat === 'auto' ? (['f16', 'int8', 'int4'] as const) : [kvFormat];
-  return planFirstThatFits(
-    formats.map((format) => kvLayout(config, format, sparsePositions)),
-    {
-      weightBytes: weightBytes(gguf, config),
-      scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
-      trainedContext: config.trainedContext,
-      contextLength,
-      draft: draft && {
-        layout: kvLayout(draft.config),
-        weightBytes: weightBytes(draft.gguf, draft.config),
-        scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
-      },
-      extraBytes: outputShadow
-        ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
-        : 0,
-      ...(tower !== null && { towerBytes: towerMemoryBytes(tower.config) }),
-      available: availableMemory(),
+  return planFirstThatFits(kvLayouts(config, contextLength ?? config.trainedContext, pageOptions), {
+    weightBytes: weightBytes(gguf, config),
+    scratchBytes: Gemma3.scratchBytes(config, PASS_LIMITS),
+    trainedContext: config.trainedContext,
+    contextLength,
+    draft: draft && {
+      layout: kvLayout(draft.config),
+      weightBytes: weightBytes(draft.gguf, draft.config),
+      scratchBytes: Gemma3.scratchBytes(draft.config, PASS_LIMITS),
     },
-  );
+    extraBytes: outputShadow
+      ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
+      : 0,
+    ...(tower !== null && { towerBytes: towerMemoryBytes(tower.config) }),
+    available: availableMemory(),
+  });
 }
 
 function selectFor({ backend = 'auto', threads, niceness, precision }: EngineOptions): Backend {

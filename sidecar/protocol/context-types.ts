@@ -114,7 +114,7 @@ export interface ContextReport {
   readonly cachedOnDisk: number;
   readonly root: ContextNode;
   readonly journal: readonly ContextChange[];
-  /** KV memory by what it holds (for example f16, int8, int4, local, kept), in bytes; `reserved` is what is set aside in all. */
+  /** KV memory by what it holds (f16, int8, int4: global layers; local: windows; kept: windows to resume from), in bytes; `reserved` is what is set aside in all. */
   readonly kv: {
     readonly used: readonly { readonly kind: string; readonly bytes: number }[];
     readonly reserved: number;

@@ -73,7 +73,7 @@ export function contextToWire(
       choice,
     }),
     journal: (packed?.journal ?? []).map(({ path, change, tokens }) => ({ path, change, tokens })),
-    kv: { used: [{ kind: 'f16', bytes: memory.kvUsed }], reserved: memory.kvReserved },
+    kv: { used: memory.kvParts, reserved: memory.kvReserved },
     ...(cache.limitBytes > 0 && { disk: { bytes: cache.bytes, limit: cache.limitBytes } }),
     ...(readingAhead && { readingAhead }),
     notes: preview.notes,

@@ -24,6 +24,7 @@ describe('native addon', () => {
   let arena: number;
   let cold: number;
   let bounded: number;
+  let coldBounded: number;
   let pass = 1;
 
   before(async () => {
@@ -36,6 +37,7 @@ describe('native addon', () => {
     arena = native.createArena(engine, 2, 1, 32, 3, 0, 0).handle;
     cold = native.createArena(engine, 2, 1, 32, 3, 2, 0).handle;
     bounded = native.createArena(engine, 2, 1, 32, 3, 0, 1).handle;
+    coldBounded = native.createArena(engine, 2, 1, 32, 3, 2, 1).handle;
   });
   after(() => native.disposeEngine(engine));
 
@@ -52,8 +54,9 @@ describe('native addon', () => {
     [5, arena, 1, x, y, 4, 62, 2, 0, 2],
     [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 0, 0],
     [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 4, 65, 65, 65, 66, 2, 0, 2, 0, 0],
-    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 1, cold, 1, 1, 2, 0],
+    [6, y, x, arena, 1, 4, 62, 1, 0, 0.5, 0, 2, 0, 2, 1, cold, 1, 0, 1, 2, 0],
     [6, y, x, bounded, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 0, 1, 1, 1, 0],
+    [6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1, coldBounded, 1, 0, 1, 2, 1, 1, 1, 0],
     [7, y, x, y, 4],
     [8, y, x, 4, 0],
     [9, y, x, vector, vector, 4, 1e-6],
@@ -89,12 +92,13 @@ describe('native addon', () => {
       ...behind,
       0,
     ];
-    refuses(attend(0, arena, 1, 1, 2));
-    refuses(attend(0, cold, 1, 1, 3));
-    refuses(attend(0, cold, 0, 1, 2));
-    refuses(attend(64, cold, 1, 1, 2));
+    refuses(attend(0, arena, 1, 0, 1, 2));
+    refuses(attend(0, cold, 1, 0, 1, 3));
+    refuses(attend(0, cold, 0, 0, 1, 2));
+    refuses(attend(0, cold, 1, -1, 1, 2));
+    refuses(attend(64, cold, 1, 0, 1, 2));
     refuses([5, cold, 1, x, y, 4, 62, 2, 0, 2]);
-    refuses([...[6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1], cold, 0, 1, 2, 0]);
+    refuses([...[6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1], cold, 0, 0, 1, 2, 0]);
   });
 
   it('refuses choices among pages without ranges, or that the pass writes', () => {
@@ -107,6 +111,7 @@ describe('native addon', () => {
     refuses(choosing(124, bounded, 0, 1, 0));
     refuses(choosing(124, bounded, 1, 0, 0));
     refuses(choosing(124, bounded, 1, 1, 1, x));
+    refuses([6, y, x, arena, 1, 4, 124, 1, 0, 0.5, 0, 2, 0, 2, 1, coldBounded, 1, 1, 1, 2, 1, 1, 1, 0]);
   });
 
   it('refuses pages that an arena does not have, and buffers of another size', () => {

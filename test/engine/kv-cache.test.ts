@@ -136,8 +136,10 @@ describe('kept states', () => {
 });
 
 describe('compressed pages', () => {
-  const cold = { format: 'int8', hotPages: 6 } as const;
+  const cold = { format: 'int8', hotPages: 6, exactPages: 0 } as const;
   const layout: KvLayout = { ...LAYOUT, cold };
+  /** The first four pages stay F16. */
+  const mixed: KvLayout = { ...LAYOUT, cold: { ...cold, exactPages: 4 } };
 
   test('hold what lies behind the hot pages, which are let go', () => {
     const cache = new KvCache(backend, layout, { ...PAGES, cold: 40 });
@@ -149,6 +151,80 @@ describe('compressed pages', () => {
     assert.equal(behind?.end, 26);
     sequence.release();
     assert.equal(cache.memory().used, 0);
+    cache.dispose();
+  });
+
+  test('lie between the first pages and the hot ones, where the first stay F16', () => {
+    const cache = new KvCache(backend, mixed, { ...PAGES, cold: 40 });
+    const sequence = cache.begin(ids(2000), 1999);
+    const spans = () => {
+      const { exact, cold: behind, global } = sequence.runs;
+      return [exact, behind, global].map((run) => run && [run.first, run.first + run.pages.length]);
+    };
+    read(sequence, ids(200));
+    assert.deepEqual(spans(), [
+      [0, 4],
+      [4, 4],
+      [4, 4],
+    ]);
+    read(sequence, ids(440));
+    // Ten pages: whoever comes reads the first four and the last six as F16.
+    assert.deepEqual(spans(), [
+      [0, 4],
+      [4, 4],
+      [4, 10],
+    ]);
+    assert.equal(sequence.prepare(1).global.cold?.pageTable.length, 5);
+    read(sequence, ids(1360));
+    assert.deepEqual(spans(), [
+      [0, 4],
+      [4, 26],
+      [26, 32],
+    ]);
+    const { pageTable, cold: view } = sequence.prepare(1).global;
+    const { exact, cold: behind, global } = sequence.runs;
+    assert.deepEqual([...pageTable.subarray(0, 4)], [...exact.pages]);
+    assert.deepEqual([...(view?.pageTable.subarray(4) ?? [])], [...(behind?.pages ?? [])]);
+    assert.deepEqual([...pageTable.subarray(26, 32)], [...global.pages.slice(26 - global.first)]);
+    sequence.release();
+    assert.equal(cache.memory().used, 0);
+    cache.dispose();
+  });
+
+  test('are told by kind, and windows that only kept states hold', () => {
+    const cache = new KvCache(backend, mixed, { ...PAGES, cold: 40 });
+    const sequence = cache.begin(ids(1000), 999);
+    read(sequence, ids(1000));
+    const pages = () => {
+      const bytes = { f16: LAYOUT.shapes.global, int8: LAYOUT.shapes.global, local: LAYOUT.shapes.local };
+      return cache.memory().parts.map(({ kind, bytes: used }) => {
+        const shape = kind === 'f16' || kind === 'int8' ? bytes[kind] : bytes.local;
+        return [kind, used / pageBytes(shape, kind === 'int8' ? 'int8' : 'f16')];
+      });
+    };
+    // Pages 0 to 3 and 10 to 15 as F16, 4 to 9 as codes, and the window.
+    const running = pages();
+    assert.deepEqual(running.slice(0, 2), [
+      ['f16', 10],
+      ['int8', 6],
+    ]);
+    assert.deepEqual(running[3], ['kept', 0]);
+    cache.keep(sequence, 'lasting');
+    assert.deepEqual(pages(), running);
+    sequence.release();
+    const [, , local, kept] = pages();
+    assert.deepEqual(
+      [local, kept],
+      [
+        ['local', 0],
+        ['kept', 3],
+      ],
+    );
+    const { used, parts } = cache.memory();
+    assert.equal(
+      used,
+      parts.reduce((sum, { bytes }) => sum + bytes, 0),
+    );
     cache.dispose();
   });
 
@@ -175,25 +251,28 @@ describe('compressed pages', () => {
     cache.dispose();
   });
 
-  test('every page comes back, also when branches share compressed ones', () => {
-    const cache = new KvCache(backend, layout, { local: 60, global: 60, cold: 24 });
-    for (let round = 0; round < 40; round++) {
-      const prompt = Uint32Array.from({ length: 500 + 97 * (round % 11) }, (_, i) =>
-        i < 450 + 64 * (round % 5) ? i : i * (round % 3),
-      );
-      const sequence = cache.begin(prompt, prompt.length - 1);
-      // A draft that is rolled back.
-      sequence.prepare(70);
-      read(sequence, prompt.subarray(sequence.length));
-      cache.keep(sequence, round % 2 === 0 ? 'lasting' : 'passing');
-      sequence.release();
-    }
-    cache.clear();
-    assert.equal(cache.memory().used, 0);
-    cache.dispose();
-  });
+  for (const shape of [layout, mixed])
+    test(`every page comes back, also when branches share them, with ${shape.cold?.exactPages} exact pages`, () => {
+      const cache = new KvCache(backend, shape, { local: 60, global: 60, cold: 24 });
+      for (let round = 0; round < 40; round++) {
+        const prompt = Uint32Array.from({ length: 500 + 97 * (round % 11) }, (_, i) =>
+          i < 450 + 64 * (round % 5) ? i : i * (round % 3),
+        );
+        const sequence = cache.begin(prompt, prompt.length - 1);
+        // A draft that is rolled back.
+        sequence.prepare(70);
+        read(sequence, prompt.subarray(sequence.length));
+        cache.keep(sequence, round % 2 === 0 ? 'lasting' : 'passing');
+        sequence.release();
+      }
+      cache.clear();
+      assert.equal(cache.memory().used, 0);
+      cache.dispose();
+    });
 
-  test('refuses too few hot pages for the longest pass', () => {
+  test('refuses exact pages where tokens choose among pages, and too few hot pages for the longest pass', () => {
+    const choosing = { ...mixed, sparse: { topPages: 4, recentPages: 6 } };
+    assert.throws(() => new KvCache(backend, choosing, { ...PAGES, cold: 40 }), RangeError);
     const few = { ...layout, cold: { ...cold, hotPages: 4 } };
     assert.throws(() => new KvCache(backend, few, { ...PAGES, cold: 40 }), RangeError);
   });
@@ -229,14 +308,20 @@ describe('memory plan', () => {
   };
 
   test('the first format with which the whole context fits is taken, and told', () => {
-    const cold = (format: 'int8' | 'int4') => ({ ...layout4B, cold: { format, hotPages: 8 } });
-    const layouts = [layout4B, cold('int8'), cold('int4')];
+    const cold = (format: 'int8' | 'int4', exactPages = 0): KvLayout => ({
+      ...layout4B,
+      cold: { format, hotPages: 8, exactPages },
+    });
+    const layouts = [layout4B, cold('int8', 1024), cold('int8'), cold('int4')];
     const planned = (available: number, contextLength?: number) =>
       planFirstThatFits(layouts, { ...request, contextLength, available });
     const whole = (layout: KvLayout) => 2.75 * GIB + kvMemory(layout, 131_072).total;
     const exact = planned(whole(layout4B));
     assert.deepEqual([exact.layout, exact.contextLength, exact.note], [layout4B, 131_072, null]);
-    const int8 = planned(whole(layout4B) - 1);
+    const half = planned(whole(layout4B) - 1);
+    assert.deepEqual([half.layout.cold, half.contextLength], [cold('int8', 1024).cold, 131_072]);
+    assert.match(half.note ?? '', /behind the first 65536 tokens and before the last 512 as int8/);
+    const int8 = planned(whole(cold('int8', 1024)) - 1);
     assert.deepEqual([int8.layout.cold?.format, int8.contextLength], ['int8', 131_072]);
     assert.match(int8.note ?? '', /more than 512 tokens behind as int8/);
     const int4 = planned(whole(cold('int8')) - 1, 131_072);
@@ -268,7 +353,7 @@ describe('memory plan', () => {
   test('int8 behind takes 0.55, int4 0.32 of the global memory at 131,072 tokens', () => {
     const exact = kvMemory(layout4B, 131_072).global;
     const share = (format: 'int8' | 'int4') =>
-      kvMemory({ ...layout4B, cold: { format, hotPages: 8 } }, 131_072).global / exact;
+      kvMemory({ ...layout4B, cold: { format, hotPages: 8, exactPages: 0 } }, 131_072).global / exact;
     assert.ok(share('int8') < 0.55, `${share('int8')}`);
     assert.ok(share('int4') < 0.33, `${share('int4')}`);
   });

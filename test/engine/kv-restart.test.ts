@@ -67,8 +67,43 @@ describe('after a restart', () => {
         assert.deepEqual(restored.ids, (await without(branch)).ids, `branch at ${at}`);
       }
     });
-    // What F16 layers computed after exact ones is something else: another fingerprint.
-    assert.equal((await once(store, long)).end.diskTokens, 0);
+    // The first eight blocks read nothing rounded: they serve whatever the format. What comes behind is something else.
+    const exact = await once(store, long);
+    assert.equal(exact.end.diskTokens, 512);
+    assert.deepEqual(exact.ids, (await once(null, long)).ids);
+  });
+
+  test('where the first pages stay F16, prompts resume and branch with the tokens they would have without a cache', async () => {
+    const store = fresh('mixed');
+    const mixed = { kvFormat: 'int4', exactPages: 6 } as const;
+    const long = ids(1500, 8);
+    const without = (prompt: readonly number[], options: Partial<GemmaEngineOptions> = mixed) =>
+      once(null, prompt, {}, undefined, options);
+    const expected = await without(long);
+    assert.deepEqual((await without(long, { ...mixed, chunk: 64, threads: 2 })).ids, expected.ids);
+    assert.deepEqual((await once(store, long, {}, undefined, mixed)).ids, expected.ids);
+    const again = await once(store, long, {}, undefined, mixed);
+    assert.deepEqual([again.ids, again.end.diskTokens], [expected.ids, 1472]);
+    await withEngine({ store: optionsFor(store), ...mixed }, async (engine) => {
+      for (const at of [1300, 200, 400, 700]) {
+        const branch = [...long.slice(0, at), ...ids(90, at)];
+        const restored = await run(engine, branch, { maxTokens: 12 });
+        assert.ok(restored.end.cachedTokens >= 64 * Math.floor(at / 64), `branch at ${at}`);
+        assert.deepEqual(restored.ids, (await without(branch)).ids, `branch at ${at}`);
+      }
+    });
+    // Up to where the first token reads a rounded page, all is as if there were none.
+    const short = long.slice(0, 64 * 14 - 20);
+    assert.deepEqual((await without(short)).ids, (await without(short, {})).ids);
+    const others = [
+      [{}, 14],
+      [{ kvFormat: 'int4', exactPages: 7 }, 15],
+    ] as const;
+    for (const [options, blocks] of others) {
+      const other = await once(store, long, {}, undefined, options);
+      assert.equal(other.end.diskTokens, 64 * blocks);
+      assert.deepEqual(other.ids, (await without(long, options)).ids);
+    }
   });
 
   test('a cancelled prompt goes on where it was stopped', async () => {

@@ -48,8 +48,9 @@ for (const kvFormat of ['f16', 'int8', 'int4'] as const) {
     await same({ store }, 'writing to disk');
     const { ids, end } = await answer({ ...options, store });
     assert.deepEqual([ids, end.diskTokens], [expected.ids, 1280]);
-    // What was computed by reading everything is something else.
-    assert.equal((await answer({ kvFormat, store })).end.diskTokens, 0);
+    // What was computed by reading everything is something else, from the first block on that does not.
+    const firstOther = 64 * (kvFormat === 'f16' ? 8 + 4 + 1 : 8);
+    assert.equal((await answer({ kvFormat, store })).end.diskTokens, firstOther);
   });
 }
 

@@ -163,7 +163,12 @@ class OracleArena implements KvArena {
 interface RecordedView {
   readonly arena: OracleArena;
   readonly pageTable: Int32Array;
-  readonly cold: { arena: OracleArena; pageTable: Int32Array; hotPages: number } | null;
+  readonly cold: {
+    arena: OracleArena;
+    pageTable: Int32Array;
+    hotPages: number;
+    firstPage: number;
+  } | null;
   readonly sparse: SparseReading | null;
 }
 
@@ -388,7 +393,7 @@ class OraclePass implements Pass {
           const coldEnd = cold === null ? 0 : coldPages(cold.hotPages, at) * PAGE_POSITIONS;
           const get = (part: 'key' | 'value') => (index: number) => {
             const place = first + index;
-            return cold !== null && place < coldEnd
+            return cold !== null && place < coldEnd && place >= cold.firstPage * PAGE_POSITIONS
               ? cold.arena.vector(pageOf(cold.pageTable, place), layer, kvHead, part, place)
               : arena.vector(pageOf(pageTable, place), layer, kvHead, part, place);
           };
@@ -592,15 +597,16 @@ function view(kv: KvView, layer: number): RecordedView {
 
 function coldView({ arena: hot, cold }: KvView): RecordedView['cold'] {
   if (cold === undefined) return null;
-  const { arena, hotPages } = cold;
+  const { arena, hotPages, firstPage } = cold;
   if (!(arena instanceof OracleArena)) throw new BackendError("This KV arena is not the oracle's.");
   if (usable(arena, 'KV arena').format === 'f16') throw new RangeError('compressed pages must not be F16');
   const [a, b] = [arena.shape, hot.shape];
   if (a.layers !== b.layers || a.kvHeads !== b.kvHeads || a.headDim !== b.headDim)
     throw new RangeError('the compressed pages have another shape');
   positive(hotPages, 'hotPages');
+  integer(firstPage, 'firstPage');
   for (const page of cold.pageTable) within(page, arena.pages, 'page');
-  return { arena, pageTable: cold.pageTable.slice(), hotPages };
+  return { arena, pageTable: cold.pageTable.slice(), hotPages, firstPage };
 }
 
 function pageOf(pageTable: Int32Array, position: number): number {

@@ -127,7 +127,7 @@ export function scriptedEngine(script: Script = {}, options: Partial<EngineOptio
     backendDescription: 'script',
     notes: [],
     profile: () => [],
-    memory: () => ({ weights: 0, kvReserved: 0, kvUsed: 0 }),
+    memory: () => ({ weights: 0, kvReserved: 0, kvUsed: 0, kvParts: [] }),
     lookUp: async (prompt) => {
       let memory = 0;
       while (memory < Math.min(prompt.length, last.length) && prompt[memory] === last[memory]) memory++;

@@ -13,7 +13,7 @@ export function openStore(
 ) {
   return new KvStore(
     { mostBytes: 1e9, mostAgeMs: 1e9, reserveBytes: 0, retryMs: 0, ...options },
-    { fingerprint: model, description: 'made up', pageBytes: PAGE_BYTES },
+    { fingerprint: model, approximation: null, description: 'made up', pageBytes: PAGE_BYTES },
   );
 }
 

@@ -123,18 +123,20 @@ export interface SparseReading {
 }
 
 /**
- * Compressed pages behind the F16 ones. A token at position p reads page t from here if it is one of the first
+ * Compressed pages between F16 ones. A token at position p reads page t from here if firstPage <= t <
  * {@link coldPages}(hotPages, p), else as F16: a function of positions, never of how a prompt was cut. Here `pageTable[t]`
- * is page t.
+ * is page t; entries before `firstPage` are any page.
  */
 export interface ColdKvView {
   readonly arena: KvArena;
   readonly pageTable: Int32Array;
   /** Pages up to and with the token's own that are read as F16. */
   readonly hotPages: number;
+  /** Those before it stay F16. 0 where tokens choose among pages. */
+  readonly firstPage: number;
 }
 
-/** How many pages, from the first on, a token at `position` reads in compressed form. */
+/** How many pages, from the first on, lie behind the `hotPages` last ones of a token at `position`. */
 export function coldPages(hotPages: number, position: number): number {
   return Math.max(0, Math.floor(position / PAGE_POSITIONS) + 1 - hotPages);
 }

@@ -3,9 +3,23 @@
  * from or branch off. A kept state shares pages with whoever else needs them; its local layers hold one window, which
  * is what lets a prompt branch in the middle of a conversation although windows have moved on.
  */
-import { type Backend, OutOfMemory, PAGE_POSITIONS } from '../backend/backend.ts';
-import { KvSequence, type PoolKind, type Pools, type Runs } from './kv-sequence.ts';
-import { firstHotPage, firstLocalPage, type KvLayout, leastHotPages, pagesFor } from './layout.ts';
+import { type Backend, type KvFormat, OutOfMemory, PAGE_POSITIONS } from '../backend/backend.ts';
+import {
+  KvSequence,
+  type PoolKind,
+  type Pools,
+  type RunKind,
+  type Runs,
+  releaseRuns,
+} from './kv-sequence.ts';
+import {
+  exactPages,
+  firstHotPage,
+  firstLocalPage,
+  type KvLayout,
+  leastHotPages,
+  pagesFor,
+} from './layout.ts';
 import type { KvPages } from './memory-plan.ts';
 import { PagePool } from './page-pool.ts';
 import { PageRun } from './page-run.ts';
@@ -19,6 +33,12 @@ import type { KvStore } from './store/kv-store.ts';
  * replaces) make room first, then those used longest ago.
  */
 export type KeepRank = 'passing' | 'lasting';
+
+/** Bytes of pages of one kind: global ones in each form, windows of running sequences, and those of kept states alone. */
+export interface KvPart {
+  readonly kind: KvFormat | 'local' | 'kept';
+  readonly bytes: number;
+}
 
 class KeptState implements Resumable {
   readonly ids: Uint32Array;
@@ -70,6 +90,9 @@ export class KvCache {
     if (cold !== undefined && cold.hotPages < leastHotPages(layout.chunk)) {
       throw new RangeError(`Passes of ${layout.chunk} tokens need ${leastHotPages(layout.chunk)} hot pages.`);
     }
+    if (bounded && exactPages(layout) > 0) {
+      throw new RangeError('Tokens choose among pages of one form: none stays F16 before compressed ones.');
+    }
     this.#pools = {
       local: new PagePool(backend.createKvArena(shapes.local, pages.local)),
       global: new PagePool(backend.createKvArena(shapes.global, pages.global, { bounded: bounded && !cold })),
@@ -82,16 +105,36 @@ export class KvCache {
   }
 
   /** Bytes of all pages, and of those in use by sequences and kept states. */
-  memory(): { readonly reserved: number; readonly used: number } {
-    let reserved = 0;
-    let used = 0;
-    for (const pool of Object.values(this.#pools)) {
-      if (pool === null) continue;
-      const { arena, inUse } = pool;
-      reserved += arena.pages * arena.pageBytes;
-      used += inUse * arena.pageBytes;
+  memory(): { readonly reserved: number; readonly used: number; readonly parts: readonly KvPart[] } {
+    const { local, global, cold } = this.#pools;
+    const bytes = ({ arena }: PagePool, pages: number) => pages * arena.pageBytes;
+    const kept = local.inUse - this.#runningLocalPages();
+    const parts: KvPart[] = [
+      { kind: 'f16', bytes: bytes(global, global.inUse) },
+      ...(cold ? [{ kind: cold.arena.format, bytes: bytes(cold, cold.inUse) }] : []),
+      { kind: 'local', bytes: bytes(local, local.inUse - kept) },
+      { kind: 'kept', bytes: bytes(local, kept) },
+    ];
+    return {
+      reserved: [local, global, cold].reduce(
+        (sum, pool) => sum + (pool ? bytes(pool, pool.arena.pages) : 0),
+        0,
+      ),
+      used: parts.reduce((sum, part) => sum + part.bytes, 0),
+      parts,
+    };
+  }
+
+  /** Local pages that belong to more than kept states. */
+  #runningLocalPages(): number {
+    const keptBy = new Map<number, number>();
+    for (const { runs } of this.#kept) {
+      for (const page of runs.local.pages) keptBy.set(page, (keptBy.get(page) ?? 0) + 1);
     }
-    return { reserved, used };
+    const { local } = this.#pools;
+    let running = local.inUse - keptBy.size;
+    for (const [page, states] of keptBy) if (local.references(page) > states) running++;
+    return running;
   }
 
   /**
@@ -164,7 +207,8 @@ export class KvCache {
       const key = progress.keys[index]!;
       const parent = index === 0 ? Buffer.from(store.rootKey).toString('hex') : progress.keys[index - 1]!;
       for (const kind of ['global', 'local'] as const) {
-        const page = runs[kind].pages[index - runs[kind].first];
+        const run = kind === 'global' && index < exactPages(this.layout) ? runs.exact : runs[kind];
+        const page = run.pages[index - run.first];
         if (page === undefined || store.has(kind, key)) continue;
         const { arena } = this.#pools[kind];
         const payload = new Uint8Array(arena.pageBytes);
@@ -202,24 +246,31 @@ export class KvCache {
     const { blocks, state, sharedPages } = plan;
     const bounded = this.layout.sparse !== undefined;
     const firstLocal = firstLocalPage(this.layout, blocks * PAGE_POSITIONS);
-    const { runs, firstCold, firstGlobal } = this.#sharedRuns(blocks, state, sharedPages);
+    const runs = this.#sharedRuns(blocks, state, sharedPages);
+    const exactEnd = Math.min(exactPages(this.layout), blocks);
     const firstHot = firstHotPage(this.layout, blocks * PAGE_POSITIONS);
-    const wanted = [
-      ...Array.from({ length: firstHot - firstCold }, (_, i) => ['cold', firstCold + i] as const),
-      ...Array.from({ length: blocks - firstGlobal }, (_, i) => ['global', firstGlobal + i] as const),
-      ...Array.from({ length: blocks - firstLocal }, (_, i) => ['local', firstLocal + i] as const),
-    ];
+    const missing: Readonly<Record<RunKind, readonly [first: number, end: number]>> = {
+      exact: [runs.exact.end, exactEnd],
+      cold: [runs.cold?.end ?? firstHot, firstHot],
+      global: [runs.global.end, blocks],
+      local: [firstLocal, blocks],
+    };
+    const wanted = (['exact', 'cold', 'global', 'local'] as const).flatMap((kind) => {
+      const [first, end] = missing[kind];
+      return Array.from({ length: Math.max(0, end - first) }, (_, i) => [kind, first + i] as const);
+    });
     // The disk holds F16: pages that are read as codes are rounded here once more, to the same bytes.
     const staging = new PageRun(this.#pools.global);
     let complete = false;
     try {
-      runs.local.makeWritable(firstLocal, blocks, (isNeeded) => this.#take('local', isNeeded));
-      runs.global.makeWritable(firstGlobal, blocks, (isNeeded) => this.#take('global', isNeeded));
-      runs.cold?.makeWritable(firstCold, firstHot, (isNeeded) => this.#take('cold', isNeeded));
-      if (firstCold < firstHot) staging.makeWritable(0, 1, (isNeeded) => this.#take('global', isNeeded));
+      for (const kind of ['local', 'exact', 'global', 'cold'] as const) {
+        runs[kind]?.makeWritable(...missing[kind], (isNeeded) => this.#take(poolOf(kind), isNeeded));
+      }
+      if (missing.cold[0] < missing.cold[1])
+        staging.makeWritable(0, 1, (isNeeded) => this.#take('global', isNeeded));
       complete = await store.read(
         wanted.map(([kind, index]) => ({
-          kind: kind === 'cold' ? 'global' : kind,
+          kind: kind === 'local' ? kind : 'global',
           block: {
             index,
             key: keys[index]!,
@@ -232,7 +283,7 @@ export class KvCache {
           const run = runs[kind]!;
           const page = run.pages[index - run.first]!;
           if (kind !== 'cold') {
-            this.#pools[kind].arena.writePage(page, payload);
+            this.#pools[kind === 'local' ? kind : 'global'].arena.writePage(page, payload);
             if (kind === 'global' && this.#pools.cold === null && bounded) this.#pools.global.bound(page);
             return;
           }
@@ -247,7 +298,7 @@ export class KvCache {
       if (!(error instanceof KvFull)) throw error;
     } finally {
       staging.release();
-      if (!complete) for (const run of Object.values(runs)) run?.release();
+      if (!complete) releaseRuns(runs);
     }
     if (!complete) return null;
     const sequence = new KvSequence(this.layout, this.#pools, (kind, isNeeded) => this.#take(kind, isNeeded));
@@ -255,23 +306,23 @@ export class KvCache {
     return sequence;
   }
 
-  /** Runs of `blocks` pages that begin with what memory shares, and the first page of each kind that it does not. */
-  #sharedRuns(
-    blocks: number,
-    state: KeptState | null,
-    sharedPages: number,
-  ): { readonly runs: Runs; readonly firstCold: number; readonly firstGlobal: number } {
+  /** Runs for `blocks` pages that hold what memory shares of them, from the first page on that each needs. */
+  #sharedRuns(blocks: number, state: KeptState | null, sharedPages: number): Runs {
+    const { global: hotPool, cold: coldPool } = this.#pools;
     const local = new PageRun(this.#pools.local, firstLocalPage(this.layout, blocks * PAGE_POSITIONS));
-    if (this.#pools.cold === null) {
-      const global = state?.runs.global.slice(0, sharedPages) ?? new PageRun(this.#pools.global);
-      return { runs: { local, global, cold: null }, firstCold: 0, firstGlobal: sharedPages };
+    const exactEnd = Math.min(exactPages(this.layout), blocks, sharedPages);
+    const exact = state?.runs.exact.slice(0, exactEnd) ?? new PageRun(hotPool);
+    if (coldPool === null) {
+      const global = state?.runs.global.slice(0, sharedPages) ?? new PageRun(hotPool);
+      return { local, exact, global, cold: null };
     }
     // Hot pages are few: they come from the disk even where memory has them.
     const firstHot = firstHotPage(this.layout, blocks * PAGE_POSITIONS);
-    const firstCold = Math.min(sharedPages, firstHot, state?.runs.cold?.end ?? 0);
-    const cold = state?.runs.cold?.slice(0, firstCold) ?? new PageRun(this.#pools.cold);
-    const global = new PageRun(this.#pools.global, firstHot);
-    return { runs: { local, global, cold }, firstCold, firstGlobal: firstHot };
+    const global = new PageRun(hotPool, firstHot);
+    const first = exactPages(this.layout);
+    const coldEnd = Math.max(first, Math.min(sharedPages, firstHot, state?.runs.cold?.end ?? 0));
+    const cold = state?.runs.cold?.slice(first, coldEnd) ?? new PageRun(coldPool, first);
+    return { local, exact, global, cold };
   }
 
   async #explain(
@@ -341,9 +392,12 @@ export class KvCache {
     const end = pagesFor(length);
     const firstLocal = Math.max(runs.local.first, firstLocalPage(this.layout, length - 1));
     const firstHot = Math.max(runs.global.first, firstHotPage(this.layout, length - 1));
+    const first = exactPages(this.layout);
+    const exact = runs.exact.slice(0, Math.min(first, end));
+    const global = runs.global.slice(firstHot, Math.max(firstHot, end));
     // Pages may be there in compressed form that tokens from here on still read as F16.
-    const cold = runs.cold?.slice(0, Math.min(runs.cold.end, firstHot)) ?? null;
-    return { global: runs.global.slice(firstHot, end), local: runs.local.slice(firstLocal, end), cold };
+    const cold = runs.cold?.slice(first, Math.max(first, Math.min(runs.cold.end, firstHot))) ?? null;
+    return { exact, global, local: runs.local.slice(firstLocal, end), cold };
   }
 
   #take(kind: PoolKind, isNeeded: () => boolean): number | null {
@@ -363,11 +417,13 @@ export class KvCache {
     }
     if (victim === null) return false;
     this.#kept.delete(victim);
-    victim.runs.local.release();
-    victim.runs.global.release();
-    victim.runs.cold?.release();
+    releaseRuns(victim.runs);
     return true;
   }
+}
+
+function poolOf(kind: RunKind): PoolKind {
+  return kind === 'exact' ? 'global' : kind;
 }
 
 function isCheaper(a: KeptState, b: KeptState): boolean {

@@ -1,6 +1,7 @@
 /** Keys and values of one running sequence, growing at its end. */
 import { type ColdKvView, coldPages, PAGE_POSITIONS } from '../backend/backend.ts';
 import {
+  exactPages,
   firstHotPage,
   firstLocalPage,
   type KvLayout,
@@ -18,12 +19,21 @@ export interface Pools extends PerClass<PagePool> {
   readonly cold: PagePool | null;
 }
 
-/** The same as pages of one sequence. `global` begins with the first page that is still read as F16. */
+/**
+ * Pages of one sequence. Global ones come in up to three runs: `exact`, the first pages where those stay F16; behind them
+ * `cold`, compressed ones; and `global`, from the first page on that is still read as F16.
+ */
 export interface Runs extends PerClass<PageRun> {
+  readonly exact: PageRun;
   readonly cold: PageRun | null;
 }
 
-export type PoolKind = LayerClass | 'cold';
+export type RunKind = LayerClass | 'exact' | 'cold';
+export type PoolKind = keyof Pools;
+
+export function releaseRuns({ local, exact, global, cold }: Runs): void {
+  for (const run of [local, exact, global, cold]) run?.release();
+}
 
 /** Gives a free page, evicting kept states as long as `isNeeded`; null if it no longer is. Throws KvFull. */
 export type TakePage = (kind: PoolKind, isNeeded: () => boolean) => number | null;
@@ -46,8 +56,12 @@ export class KvSequence {
     this.#layout = layout;
     this.#pools = pools;
     this.#take = take;
-    const cold = pools.cold && new PageRun(pools.cold);
-    this.#runs = { local: new PageRun(pools.local), global: new PageRun(pools.global), cold };
+    this.#runs = {
+      local: new PageRun(pools.local),
+      exact: new PageRun(pools.global),
+      global: new PageRun(pools.global, exactPages(layout)),
+      cold: pools.cold && new PageRun(pools.cold, exactPages(layout)),
+    };
     this.#ring = new Int32Array(ringPages(layout));
   }
 
@@ -78,19 +92,22 @@ export class KvSequence {
     if (tokens < 1 || tokens > this.#layout.chunk) {
       throw new RangeError(`A pass has 1 to ${this.#layout.chunk} tokens, not ${tokens}.`);
     }
-    const { local, global } = this.#runs;
+    const { local, exact, global } = this.#runs;
     const first = Math.floor(this.#length / PAGE_POSITIONS);
     const end = pagesFor(this.#length + tokens);
     local.dropBefore(firstLocalPage(this.#layout, this.#length));
     // First, as it makes room.
     const cold = this.#compress(tokens);
     local.makeWritable(first, end, (isNeeded) => this.#take('local', isNeeded));
-    global.makeWritable(first, end, (isNeeded) => this.#take('global', isNeeded));
+    const takeGlobal = (isNeeded: () => boolean) => this.#take('global', isNeeded);
+    exact.makeWritable(first, Math.min(end, exactPages(this.#layout)), takeGlobal);
+    global.makeWritable(first, end, takeGlobal);
     // A longer pass whose last tokens were not committed has left pages behind the present end.
-    const tableEnd = Math.max(end, global.end);
+    const tableEnd = Math.max(end, exact.end, global.pages.length > 0 ? global.end : 0);
     if (tableEnd > this.#table.length) this.#table = new Int32Array(2 * tableEnd);
     const table = this.#table.subarray(0, tableEnd);
     local.fillTable(this.#ring);
+    exact.fillTable(table);
     global.fillTable(table);
     this.#bound(tokens);
     const { sparse } = this.#layout;
@@ -121,10 +138,12 @@ export class KvSequence {
       arena.compressPage(this.#pools.global.arena, global.pages[page - global.first]!, cold.pages.at(-1)!);
     }
     global.dropBefore(firstHot);
-    if (cold.end > this.#coldTable.length) this.#coldTable = new Int32Array(2 * cold.end);
-    const pageTable = this.#coldTable.subarray(0, cold.end);
+    const tableEnd = cold.pages.length > 0 ? cold.end : 0;
+    if (tableEnd > this.#coldTable.length) this.#coldTable = new Int32Array(2 * tableEnd);
+    const pageTable = this.#coldTable.subarray(0, tableEnd);
     cold.fillTable(pageTable);
-    return { arena, pageTable, hotPages: this.#layout.cold.hotPages };
+    const { hotPages, exactPages: firstPage } = this.#layout.cold;
+    return { arena, pageTable, hotPages, firstPage };
   }
 
   /** Bounds the keys of the pages that any of the next tokens chooses among. */
@@ -151,8 +170,6 @@ export class KvSequence {
   }
 
   release(): void {
-    this.#runs.local.release();
-    this.#runs.global.release();
-    this.#runs.cold?.release();
+    releaseRuns(this.#runs);
   }
 }

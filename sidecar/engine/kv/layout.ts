@@ -21,7 +21,7 @@ export interface KvLayout {
   readonly window: number;
   /** Tokens of a pass at most: while they are computed, the window of the first and of the last are both needed. */
   readonly chunk: number;
-  /** How global pages are kept that lie behind the hot, F16 ones. Absent: as F16 too. */
+  /** How global pages are kept that are neither among the first nor hot, which are F16. Absent: as F16 too. */
   readonly cold?: ColdLayout;
   /** How tokens choose among global pages. Absent: they read all. */
   readonly sparse?: SparseReading;
@@ -35,9 +35,16 @@ export interface ColdLayout {
   readonly format: ColdFormat;
   /** Pages up to and with a token's own that it reads as F16; so many that a page is complete when it turns cold. */
   readonly hotPages: number;
+  /** Pages from the start of the text that stay F16, as many as memory allows. 0 where tokens choose among pages. */
+  readonly exactPages: number;
 }
 
 export type ColdFormat = Exclude<KvFormat, 'f16'>;
+
+/** Pages from the start of the text that stay F16 though those behind them are compressed. */
+export function exactPages({ cold }: KvLayout): number {
+  return cold?.exactPages ?? 0;
+}
 
 /** The least hot pages: whatever pass comes, the first page that its last token reads as codes was complete before it. */
 export function leastHotPages(chunk: number): number {
@@ -84,12 +91,13 @@ export function boundBytes({ layers, kvHeads, headDim }: KvShape): number {
   return layers * kvHeads * 64 * Math.ceil((4 * headDim + 4) / 64);
 }
 
-/** The first global page that tokens at `position` and later read as F16. */
+/** The first global page, behind those that are always F16, that tokens at `position` and later read as F16. */
 export function firstHotPage({ cold }: KvLayout, position: number): number {
-  return cold === undefined ? 0 : coldPages(cold.hotPages, Math.max(0, position));
+  return cold === undefined ? 0 : Math.max(cold.exactPages, coldPages(cold.hotPages, Math.max(0, position)));
 }
 
 /** F16 global pages of one running sequence at most. */
 export function hotRunPages({ cold, chunk }: KvLayout, contextPages: number): number {
-  return cold === undefined ? contextPages : Math.min(contextPages, cold.hotPages + pagesForAny(chunk));
+  if (cold === undefined) return contextPages;
+  return Math.min(contextPages, cold.exactPages + cold.hotPages + pagesForAny(chunk));
 }

@@ -43,7 +43,8 @@ export function kvPages(layout: KvLayout, context: number): KvPages {
   // A kept state needs its hot pages as it needs its window.
   const keptStates = 2 + Math.floor(beyond / windowPages(layout));
   const hot = hotRunPages(layout, contextPages) + keptStates * (cold.hotPages + 1);
-  return { local: least + beyond, global: Math.min(hot, 2 * contextPages), cold: contextPages };
+  const compressed = Math.max(1, contextPages - cold.exactPages);
+  return { local: least + beyond, global: Math.min(hot, 2 * contextPages), cold: compressed };
 }
 
 export interface KvMemory {
@@ -135,8 +136,11 @@ export function planFirstThatFits(
 /** A choice that is not the first one is told. */
 function withFormatNote(note: string | null, layout: KvLayout, layouts: readonly KvLayout[]): string | null {
   if (layout === layouts[0] || layout.cold === undefined) return note;
-  const { format, hotPages } = layout.cold;
-  const told = `Keeps what lies more than ${hotPages * PAGE_POSITIONS} tokens behind as ${format}, so that the context fits in memory.`;
+  const { format, hotPages, exactPages } = layout.cold;
+  const told =
+    exactPages === 0
+      ? `Keeps what lies more than ${hotPages * PAGE_POSITIONS} tokens behind as ${format}, so that the context fits in memory.`
+      : `Keeps what lies behind the first ${exactPages * PAGE_POSITIONS} tokens and before the last ${hotPages * PAGE_POSITIONS} as ${format}, so that the context fits in memory.`;
   return note === null ? told : `${told} ${note}`;
 }
 

@@ -41,6 +41,11 @@ export class PagePool {
     return page;
   }
 
+  /** How many hold it. */
+  references(page: number): number {
+    return this.#references[page]!;
+  }
+
   isShared(page: number): boolean {
     return this.#references[page]! > 1;
   }

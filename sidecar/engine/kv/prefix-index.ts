@@ -10,7 +10,7 @@ export interface Resumable {
   readonly ids: Uint32Array;
   /** First page that the local layers still hold. */
   readonly firstLocalPage: number;
-  /** First page that the global layers still hold as F16. */
+  /** First page, behind those that are always F16, that the global layers still hold as F16. */
   readonly firstHotPage: number;
 }
 
@@ -40,7 +40,10 @@ export function findLongestPrefix<T extends Resumable>(
 /** The least length at which what is missing is no longer read: local pages before the window, hot ones before cold ones. */
 function shortestResume({ firstLocalPage, firstHotPage }: Resumable, { window, cold }: KvLayout): number {
   const byWindow = firstLocalPage === 0 ? 1 : firstLocalPage * PAGE_POSITIONS + window - 1;
-  const byHeat = firstHotPage === 0 ? 1 : (firstHotPage + (cold?.hotPages ?? 0) - 1) * PAGE_POSITIONS;
+  const byHeat =
+    firstHotPage === (cold?.exactPages ?? 0)
+      ? 1
+      : (firstHotPage + (cold?.hotPages ?? 0) - 1) * PAGE_POSITIONS;
   return Math.max(byWindow, byHeat);
 }
 

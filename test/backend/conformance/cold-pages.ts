@@ -16,6 +16,7 @@ import { assertClose, assertSameBits, Dice, download, pagesFor, type Scenario, u
 interface ColdCase extends AttentionCase {
   readonly format: KvFormat;
   readonly hotPages: number;
+  readonly firstPage: number;
 }
 
 function coldCase(dice: Dice, format: KvFormat, positions: number, longest: number): ColdCase {
@@ -28,31 +29,39 @@ function coldCase(dice: Dice, format: KvFormat, positions: number, longest: numb
     longestChunk: longest,
   };
   const hotPages = pagesFor(longest + PAGE_POSITIONS - 1) + dice.between(0, 1);
-  return { ...attentionCase(dice, shape, cut(dice, positions, longest)), format, hotPages };
+  const firstPage = dice.pick([0, 0, 1, 2]);
+  return { ...attentionCase(dice, shape, cut(dice, positions, longest)), format, hotPages, firstPage };
 }
 
 /**
- * Writes and attends chunk by chunk, in the second of two layers, and compresses what turns cold before each; an F16 page that
- * no later token reads as F16 is then spoilt.
+ * Writes and attends chunk by chunk, in the second of two layers, and compresses what turns cold before each; a page in a form
+ * in which no later token reads it is then spoilt.
  */
 function coldScenario(input: ColdCase): Scenario {
-  const { kvHeads, group, headDim, chunks, positions, pageTable, hotPages } = input;
+  const { kvHeads, group, headDim, chunks, positions, pageTable, hotPages, firstPage } = input;
   const [kvWidth, width] = [kvHeads * headDim, kvHeads * group * headDim];
   const shape = { layers: 2, kvHeads, headDim };
   return async (backend) => {
     const arena = backend.createKvArena(shape, pageTable.length);
     const cold = backend.createKvArena(shape, pageTable.length, { format: input.format });
     const junk = upload(backend, new Float32Array(PAGE_POSITIONS * kvWidth).fill(Number.NaN), kvWidth);
+    const spoilt = backend.createKvArena(shape, 1);
+    const spoil = backend.createPass();
+    const onePage = { arena: spoilt, pageTable: Int32Array.of(0) };
+    for (const layer of [0, 1]) spoil.kvWrite(onePage, layer, junk, junk, 0, PAGE_POSITIONS);
+    await spoil.submit();
     const outputs = new Float32Array(positions * width);
     let [position, compressed] = [0, 0];
     for (const tokens of chunks) {
       const pass = backend.createPass();
-      for (let page = 0; page < coldPages(hotPages, position); page++) {
-        const spoilt = { arena, pageTable: pageTable.subarray(page, page + 1) };
-        pass.kvWrite(spoilt, 1, junk, junk, 0, PAGE_POSITIONS);
+      for (let page = firstPage; page < coldPages(hotPages, position); page++) {
+        const unused = { arena, pageTable: pageTable.subarray(page, page + 1) };
+        pass.kvWrite(unused, 1, junk, junk, 0, PAGE_POSITIONS);
       }
       for (; compressed < coldPages(hotPages, position + tokens - 1); compressed++) {
-        cold.compressPage(arena, pageTable[compressed]!, pageTable[compressed]!);
+        const page = pageTable[compressed]!;
+        if (compressed < firstPage) cold.compressPage(spoilt, 0, page);
+        else cold.compressPage(arena, page, page);
       }
       const rows = (values: Float32Array, columns: number) =>
         upload(backend, values.subarray(position * columns, (position + tokens) * columns), columns);
@@ -61,7 +70,7 @@ function coldScenario(input: ColdCase): Scenario {
       const kv: KvView = {
         arena,
         pageTable,
-        cold: { arena: cold, pageTable: pageTable.subarray(0, compressed), hotPages },
+        cold: { arena: cold, pageTable: pageTable.subarray(0, compressed), hotPages, firstPage },
       };
       pass.kvWrite(kv, 1, k, v, position, tokens);
       const scale = 1 / Math.sqrt(headDim);
@@ -71,7 +80,7 @@ function coldScenario(input: ColdCase): Scenario {
       for (const each of [q, k, v, out]) each.dispose();
       position += tokens;
     }
-    for (const each of [junk, arena, cold]) each.dispose();
+    for (const each of [junk, spoilt, arena, cold]) each.dispose();
     return outputs;
   };
 }
@@ -149,7 +158,7 @@ export function coldPageTests(subject: Subject): void {
   }
 
   test('a value that is not finite poisons every row that sees its compressed page', async () => {
-    const plain = coldCase(new Dice(9), 'int8', 200, 30);
+    const plain = { ...coldCase(new Dice(9), 'int8', 200, 30), firstPage: 0 };
     for (const part of ['k', 'v'] as const) {
       const values = plain[part].slice();
       values[3 * plain.kvHeads * plain.headDim] = Number.POSITIVE_INFINITY;

@@ -74,7 +74,12 @@ function sparseScenario(input: SparseCase): (backend: Backend) => Promise<Output
         pageTable,
         sparse: { recentPages, topPages },
         ...(cold && {
-          cold: { arena: cold, pageTable: pageTable.subarray(0, bounded), hotPages: recentPages },
+          cold: {
+            arena: cold,
+            pageTable: pageTable.subarray(0, bounded),
+            hotPages: recentPages,
+            firstPage: 0,
+          },
         }),
       };
       const pass = backend.createPass();

@@ -374,12 +374,13 @@ export class CpuPass implements Pass {
 
   #writeColdPages(hot: CpuKvArena, { cold }: KvView, { position, tokens, window }: AttentionOptions): void {
     if (cold === undefined || cold.pageTable.length === 0) {
-      const needed = cold === undefined ? 0 : coldPages(cold.hotPages, position + tokens - 1);
+      const behind = cold === undefined ? 0 : coldPages(cold.hotPages, position + tokens - 1);
+      const needed = Math.max(0, behind - (cold?.firstPage ?? 0));
       require(needed === 0, `attention: ${needed} compressed pages are missing`);
       this.#write(0);
       return;
     }
-    const { arena, hotPages, pageTable } = cold;
+    const { arena, hotPages, firstPage, pageTable } = cold;
     require(window === null, 'attention: only global layers have compressed pages');
     require(arena instanceof CpuKvArena &&
       arena.owner === this.#owner, 'attention: the compressed pages are not of this backend');
@@ -389,11 +390,12 @@ export class CpuPass implements Pass {
       a.kvHeads === b.kvHeads &&
       a.headDim === b.headDim, 'attention: the compressed pages have another shape');
     requireCount(hotPages, 1, MAX_POSITION, 'attention: hotPages');
+    requireCount(firstPage, 0, MAX_POSITION, 'attention: firstPage');
     const needed = coldPages(hotPages, position + tokens - 1);
     require(needed <=
       pageTable.length, `attention: ${needed - pageTable.length} compressed pages are missing`);
     for (const page of pageTable) requireCount(page, 0, arena.pages - 1, 'attention: a compressed page');
-    this.#write(1, arena.id, hotPages);
+    this.#write(1, arena.id, hotPages, firstPage);
     this.#writeList(pageTable);
   }
 
@@ -406,6 +408,8 @@ export class CpuPass implements Pass {
     const arena = cold !== undefined && cold.pageTable.length > 0 ? cold.arena : hot;
     require(window === null, 'attention: tokens choose among pages of global layers only');
     require(arena instanceof CpuKvArena && arena.bounded, 'attention: the pages have no bounds of keys');
+    require((cold?.firstPage ?? 0) ===
+      0, 'attention: tokens choose among compressed pages only, where there are any');
     requireCount(sparse.topPages, 1, MAX_POSITION, 'attention: topPages');
     requireCount(sparse.recentPages, cold?.hotPages ?? 1, MAX_POSITION, 'attention: recentPages');
     require(coldPages(sparse.recentPages, position + tokens - 1) * PAGE_POSITIONS <=

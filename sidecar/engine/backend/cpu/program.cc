@@ -340,14 +340,18 @@ class Decoder {
     require(arena.format != KvFormat::kF16, "attention: the compressed pages are F16");
     require(arena.layers == hot.layers && arena.kv_heads == hot.kv_heads && arena.head_dim == hot.head_dim,
             "attention: the compressed pages have another shape");
-    const int64_t hot_pages = integer(1, kMaxPosition);
+    const int64_t hot_pages = integer(1, kMaxPosition), first_page = integer(0, kMaxPosition);
     op.cold_table = list(arena.pages);
     const int64_t last_page = (op.args.position + op.args.tokens - 1) / kPagePositions;
     require(last_page - hot_pages < static_cast<int64_t>(op.cold_table.size()),
             "attention: a compressed page is missing");
-    op.args.cold = {
-        arena.memory.data(), arena.page_bytes(), arena.layer_bytes() * static_cast<size_t>(layer), nullptr,
-        arena.format,        hot_pages};
+    op.args.cold = {arena.memory.data(),
+                    arena.page_bytes(),
+                    arena.layer_bytes() * static_cast<size_t>(layer),
+                    nullptr,
+                    arena.format,
+                    hot_pages,
+                    first_page};
     return arena;
   }
 
@@ -356,7 +360,7 @@ class Decoder {
     AttentionArgs& args = op.args;
     const int64_t recent = integer(1, kMaxPosition), top = integer(1, kMaxPosition);
     require(arena.bounds.size() > 0, "attention: the pages have no bounds of keys");
-    require(args.cold.base == nullptr || recent >= args.cold.hot_pages,
+    require(args.cold.base == nullptr || (recent >= args.cold.hot_pages && args.cold.first_page == 0),
             "attention: tokens choose among compressed pages only, where there are any");
     const int64_t last_page = (args.position + args.tokens - 1) / kPagePositions;
     // Pages to choose from were complete before this pass.

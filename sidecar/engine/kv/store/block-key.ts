@@ -5,8 +5,22 @@ import { PAGE_POSITIONS } from '../../backend/backend.ts';
 /** Bytes of a key, of a fingerprint and of the chain's root. */
 export const KEY_BYTES = 32;
 
-/** Keys of the whole blocks of a prompt, in hexadecimal; `known` are those of its first blocks, if computed before. */
-export function blockKeys(root: Uint8Array, ids: Uint32Array, known: readonly string[] = []): string[] {
+/** What blocks from `firstBlock` on depend on beside their tokens and the chain's root. */
+export interface BlockApproximation {
+  readonly firstBlock: number;
+  readonly how: string;
+}
+
+/**
+ * Keys of the whole blocks of a prompt, in hexadecimal; `known` are those of its first blocks, if computed before. Blocks before
+ * an approximation have the keys that they have without it.
+ */
+export function blockKeys(
+  root: Uint8Array,
+  ids: Uint32Array,
+  approximation: BlockApproximation | null,
+  known: readonly string[] = [],
+): string[] {
   const keys = [...known];
   const blocks = Math.floor(ids.length / PAGE_POSITIONS);
   for (let i = keys.length; i < blocks; i++) {
@@ -15,6 +29,7 @@ export function blockKeys(root: Uint8Array, ids: Uint32Array, known: readonly st
       createHash('sha256')
         .update(parent)
         .update(littleEndian(blockIds(ids, i)))
+        .update(i === approximation?.firstBlock ? approximation.how : '')
         .digest('hex'),
     );
   }

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { PAGE_POSITIONS } from '../../backend/backend.ts';
 import type { LayerClass, PerClass } from '../layout.ts';
-import { blockKeys } from './block-key.ts';
+import { type BlockApproximation, blockKeys } from './block-key.ts';
 import { NODE_FILES, type StoreFile, type StoreFiles } from './files.ts';
 import { enforceLimits } from './limits.ts';
 import {
@@ -39,8 +39,9 @@ export interface KvStoreOptions {
 }
 
 export interface StoreIdentity {
-  /** 32 bytes: equal only if the same tokens give the same bytes. */
+  /** 32 bytes: equal only if the same tokens give the same bytes, as far as no approximation is read. */
   readonly fingerprint: Uint8Array;
+  readonly approximation: BlockApproximation | null;
   readonly description: string;
   readonly pageBytes: PerClass<number>;
 }
@@ -103,7 +104,8 @@ export class KvStore {
   }
 
   keys(ids: Uint32Array, known?: readonly string[]): string[] {
-    return blockKeys(this.#identity.fingerprint, ids, known);
+    const { fingerprint, approximation } = this.#identity;
+    return blockKeys(fingerprint, ids, approximation, known);
   }
 
   has(kind: LayerClass, key: string): boolean {

@@ -128,7 +128,7 @@ void attend_cold_page(const AttentionArgs& args, const AttentionBlock& block, co
 
 // The first of the block's tokens that reads a page in its compressed form; block.tokens if none does.
 int64_t first_cold_token(const AttentionArgs& args, const AttentionBlock& block, int64_t page_start) {
-  if (args.cold.base == nullptr) return block.tokens;
+  if (args.cold.base == nullptr || page_start < args.cold.first_page * kPagePositions) return block.tokens;
   const int64_t turns_at = page_start + args.cold.hot_pages * kPagePositions;
   const int64_t token = turns_at - args.position - block.first_token;
   return token < 0 ? 0 : token < block.tokens ? token : block.tokens;

@@ -39,14 +39,14 @@ struct KvArgs {
 
 enum class KvFormat : int32_t { kF16, kInt8, kInt4 };
 
-// Compressed pages behind the F16 ones (kv_codes.h): a token at position p reads page t of the sequence in
-// this format if t <= p / 64 - hot_pages, else as F16. A function of positions alone.
+// Compressed pages between F16 ones (kv_codes.h): a token at position p reads page t of the sequence in this
+// format if first_page <= t <= p / 64 - hot_pages, else as F16. A function of positions alone.
 struct ColdKvArgs {
   const uint8_t* base;  // null: every page is F16
   size_t page_bytes, layer_offset;
   const int32_t* page_table;  // page t of the sequence; never wraps
   KvFormat format;
-  int64_t hot_pages;
+  int64_t hot_pages, first_page;
 };
 
 // Bounds of keys by which tokens choose the pages they read (attention_sparse.h); page t of the sequence is
