@@ -75,6 +75,7 @@ const bundles = {
     alias: { elkjs: './webview/no-elk.ts', 'elkjs/lib/elk.bundled.js': './webview/no-elk.ts' },
   },
   'webview/plantuml.ts': { ...diagrams, outfile: 'dist/webview/plantuml.js' },
+  'webview/drawio.ts': { ...page, outfile: 'dist/webview/drawio.js' },
   'webview/page.css': { ...common, outfile: 'dist/webview/page.css' },
   'test/host/suite/index.ts': {
     ...common,

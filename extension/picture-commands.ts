@@ -12,8 +12,10 @@ import {
   type DiagramKind,
   diagramBlocks,
   diagramKind,
+  drawioPages,
   plainDrawio,
   plantumlSource,
+  withoutPictureBytes,
 } from './diagram-source.ts';
 import { notebookPictures } from './notebook-pictures.ts';
 
@@ -108,35 +110,34 @@ async function explainDiagram(chat: PictureChat, given: unknown, block: unknown)
   const [startLine, endLine] = isBlock(block)
     ? [block.firstLine + 1, Math.min(block.lastLine, last.lineNumber) + 1]
     : [1, document.lineCount];
-  const text = document.getText(
+  const source = document.getText(
     new vscode.Range(startLine - 1, 0, endLine - 1, document.lineAt(endLine - 1).text.length),
   );
+  const plain = kind === 'drawio' ? plainDrawio(source) : source;
+  const text = kind === 'drawio' ? withoutPictureBytes(plain) : source;
   if (text.length > MAX_SOURCE_CHARACTERS)
     throw new Error(t('“{0}” is too long to be sent as text. Attach a picture of it instead.', nameOf(uri)));
   await chat.open();
-  const alone = await drawn(chat, nameOf(uri), kind, text);
+  const alone = await drawn(chat, nameOf(uri), kind, plain);
   chat.attachText({
     path: vscode.workspace.asRelativePath(uri),
     startLine,
     endLine,
-    text: kind === 'drawio' ? plainDrawio(text) : text,
+    text,
   });
   if (alone !== null) void vscode.window.showInformationMessage(alone);
   void chat.ask(t('Explain this diagram.'));
 }
 
-/** Attaches the picture of a diagram; else says why its text goes alone. */
+/** Attaches the picture of a diagram; else says why its text, or a part of it, goes alone. */
 async function drawn(
   chat: PictureChat,
   name: string,
   kind: DiagramKind,
   text: string,
 ): Promise<string | null> {
-  if (kind === 'drawio')
-    return t(
-      'draw.io diagrams are sent as text; attach a picture that draw.io exported to have that looked at too.',
-    );
   if (chat.blindness !== null) return t('The diagram is sent as text alone. {0}', chat.blindness);
+  if (kind === 'drawio') return drawnPages(chat, name, text);
   try {
     if (kind === 'svg') await chat.attachFile(name, new TextEncoder().encode(text));
     else await chat.attachDrawing(name, kind, kind === 'plantuml' ? plantumlSource(text) : text);
@@ -147,6 +148,28 @@ async function drawn(
       error instanceof Error ? error.message : String(error),
     );
   }
+}
+
+/** Each costs as much of the window as any picture does. */
+const MAX_DRAWN_PAGES = 4;
+
+/** Attaches a picture of each page of a draw.io file; else says what is missing. */
+async function drawnPages(chat: PictureChat, file: string, plain: string): Promise<string | null> {
+  const pages = drawioPages(plain);
+  const problems: string[] = [];
+  let attached = 0;
+  for (const { name, source } of pages.slice(0, MAX_DRAWN_PAGES))
+    try {
+      const isOnly = pages.length === 1 || name === '';
+      await chat.attachDrawing(isOnly ? file : `${file}, ${name}`, 'drawio', source);
+      attached++;
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+    }
+  if (attached === 0) return t('The diagram is sent as text alone. {0}', problems[0] ?? '');
+  if (pages.length > MAX_DRAWN_PAGES)
+    problems.push(t('Only the first {0} of {1} pages are sent as pictures.', MAX_DRAWN_PAGES, pages.length));
+  return problems.length === 0 ? null : t('{0} Its text is sent whole.', problems.join(' '));
 }
 
 async function readPicture(uri: vscode.Uri): Promise<Uint8Array> {

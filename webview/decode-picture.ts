@@ -11,7 +11,7 @@ const SVG_SIDE = 1792;
 /** @throws ImageProblem with a sentence that names the file */
 export async function decodePicture(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<DecodedPicture> {
   const header = checkImage(name, bytes);
-  return header.type === 'svg' ? drawSvg(name, bytes, header) : drawBitmap(name, bytes, header);
+  return header.type === 'svg' ? drawSvg(name, bytes, header, []) : drawBitmap(name, bytes, header);
 }
 
 /** @throws ImageProblem that says why the source of a diagram cannot be drawn */
@@ -20,8 +20,9 @@ export async function drawSource(
   language: DiagramLanguage,
   source: string,
 ): Promise<DecodedPicture> {
-  const svg = new TextEncoder().encode(await drawDiagram(name, language, source));
-  return drawSvg(name, svg, checkImage(name, svg));
+  const drawing = await drawDiagram(name, language, source);
+  const svg = new TextEncoder().encode(drawing.svg);
+  return drawSvg(name, svg, checkImage(name, svg), drawing.notes);
 }
 
 /** The part `region` of pixels as a small PNG. */
@@ -69,6 +70,7 @@ async function drawSvg(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
   { width, height }: ImageHeader,
+  notes: readonly string[],
 ): Promise<DecodedPicture> {
   const drawn = (text: BlobPart) => loadImage(name, new Blob([text], { type: MIME_TYPES.svg }));
   const image = await drawn(bytes);
@@ -77,12 +79,13 @@ async function drawSvg(
   const scale = SVG_SIDE / Math.max(naturalWidth, naturalHeight);
   const [drawnWidth, drawnHeight] = [side(naturalWidth * scale), side(naturalHeight * scale)];
   try {
-    return await pixelsOf(name, image, drawnWidth, drawnHeight, []);
+    return await pixelsOf(name, image, drawnWidth, drawnHeight, notes);
   } catch (error) {
     if (!(error instanceof DOMException) || error.name !== 'SecurityError') throw error;
     // Pixels of an SVG with HTML in it are withheld from scripts.
     const plain = await drawn(withoutHtml(new TextDecoder().decode(bytes)));
     return pixelsOf(name, plain, drawnWidth, drawnHeight, [
+      ...notes,
       'Labels that the SVG holds as HTML are not shown.',
     ]);
   }

@@ -1,6 +1,7 @@
 /** Bundle of its own: Mermaid's sources drawn by Mermaid. */
 
 import mermaid from 'mermaid';
+import type { Drawing } from './draw-diagram.ts';
 
 mermaid.initialize({
   startOnLoad: false,
@@ -26,7 +27,7 @@ mermaid.initialize({
 let drawn = 0;
 
 /** @throws Mermaid's message for a source that it does not understand */
-export async function draw(source: string): Promise<string> {
+export async function draw(source: string): Promise<Drawing> {
   const { svg } = await mermaid.render(`mermaid-${++drawn}`, source);
-  return svg;
+  return { svg, notes: [] };
 }

@@ -12,7 +12,7 @@ import type { ChatEvent, ChatState, FixAction } from './state.ts';
 export const MAX_SENT_PIXELS = 16_000_000;
 
 /** Sources of diagrams that the page draws itself. */
-export type DiagramLanguage = 'mermaid' | 'plantuml';
+export type DiagramLanguage = 'mermaid' | 'plantuml' | 'drawio';
 
 /** Pixels as the page's browser decoded them: RGBA, straight alpha, row by row from the top. */
 export interface DecodedPicture {

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { deflateRawSync } from 'node:zlib';
-import { diagramBlocks, diagramKind, plainDrawio, plantumlSource } from '../../extension/diagram-source.ts';
+import {
+  diagramBlocks,
+  diagramKind,
+  drawioPages,
+  plainDrawio,
+  plantumlSource,
+  withoutPictureBytes,
+} from '../../extension/diagram-source.ts';
 
 describe('the source of a diagram', () => {
   it('is known by the name of its file', () => {
@@ -31,10 +38,32 @@ describe('the source of a diagram', () => {
     assert.equal(plainDrawio(file('bm90IGRlZmxhdGVk')), file('bm90IGRlZmxhdGVk'));
   });
 
-  it('of draw.io that unpacks to more than a page ever is stays packed', () => {
-    const bomb = deflateRawSync(Buffer.alloc(64 * 2 ** 20, 'a')).toString('base64');
-    const file = `<diagram>${bomb}</diagram>`;
-    assert.equal(plainDrawio(file), file);
+  it('of draw.io that unpacks to more than a file ever is stays packed from there on', () => {
+    const packed = (megabytes: number) =>
+      `<diagram>${deflateRawSync(Buffer.alloc(megabytes * 2 ** 20, 'a')).toString('base64')}</diagram>`;
+    assert.equal(plainDrawio(packed(64)), packed(64));
+    const file = packed(6).repeat(5);
+    assert.ok(plainDrawio(file).endsWith(packed(6).repeat(4)));
+    assert.ok(plainDrawio(file).startsWith('<diagram>aaaa'));
+  });
+
+  it('of draw.io is told apart by pages, with their names', () => {
+    const file = `<mxfile><diagram id="a" name="One &lt; &quot;two&quot; > three"><m/></diagram>
+      <diagram name='Two'\n>x</diagram><diagram><m/></diagram></mxfile>`;
+    assert.deepEqual(drawioPages(file), [
+      { name: 'One < "two" > three', source: '<m/>' },
+      { name: 'Two', source: 'x' },
+      { name: '', source: '<m/>' },
+    ]);
+    assert.deepEqual(drawioPages('<mxGraphModel/>'), [{ name: '', source: '<mxGraphModel/>' }]);
+  });
+
+  it('of draw.io goes to the model without the bytes of its pictures', () => {
+    const style = (data: string) => `style="shape=image;image=data:image/png${data};aspect=fixed"`;
+    const bytes = Buffer.alloc(200).toString('base64');
+    assert.equal(withoutPictureBytes(style(`,${bytes}`)), style(',…'));
+    assert.equal(withoutPictureBytes(style(`;base64,${bytes}`)), style(',…'));
+    assert.equal(withoutPictureBytes(style(',iVBOR')), style(',iVBOR'));
   });
 
   it('is found in Markdown between its fences', () => {

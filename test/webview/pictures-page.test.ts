@@ -202,8 +202,14 @@ describe('pictures on the chat page', { skip }, () => {
       ],
       wrong: '@startuml\n!include http://localhost/x.puml\n@enduml',
     },
+    drawio: {
+      red: [
+        '<mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0" vertex="1" style="fillColor=#ff0000;"><mxGeometry width="80" height="40" as="geometry"/></mxCell></root></mxGraphModel>',
+      ],
+      wrong: '<mxGraphModel><root>',
+    },
   };
-  for (const language of ['mermaid', 'plantuml'] as const) {
+  for (const language of ['mermaid', 'plantuml', 'drawio'] as const) {
     it(`are drawn from sources in ${language}, or refused with its reason`, async () => {
       const { red, wrong } = SOURCES[language];
       for (const source of red) {
