@@ -246,7 +246,8 @@ export interface Pass {
   averagePool(out: Activation, x: Activation, side: number, factor: number): void;
   /**
    * out = softmax(scale * q k^T) v with every row seeing every row; all are `[tokens][heads * headDim]`, any headDim up to
-   * 256, out may be q. But for F32 precision a backend may round q, k, v and weights to BF16 (relative error about 3e-3).
+   * 256, out may be q. But for F32 precision a backend may round q, k, v and weights to BF16 (relative error about
+   * 3e-3) or, in int8 precision and among many rows, to codes (about 1e-2 of what differs from row to row).
    */
   mutualAttention(
     out: Activation,

@@ -80,6 +80,38 @@ export function mutualAttentionScenario(dice: Dice, tokens: number): Scenario {
   };
 }
 
+/** Patches enough for int8 codes, where an instruction set has them. `sharp`: how far scores lie apart. */
+function codedAttentionScenario(dice: Dice, tokens: number, sharp: number): Scenario {
+  const [heads, headDim] = dice.pick([
+    [2, 15],
+    [1, 72],
+  ] as const);
+  const width = heads * headDim;
+  const [q, k, v] = [
+    dice.floats(tokens * width, sharp),
+    dice.floats(tokens * width),
+    dice.floats(tokens * width),
+  ];
+  // What all keys have in common changes no weight, and what all values have in common comes out as it is.
+  const [commonKey, commonValue] = [dice.floats(width, 8), dice.floats(width, 8)];
+  for (let i = 0; i < k.length; i++) {
+    k[i]! += commonKey[i % width]!;
+    v[i]! += commonValue[i % width]!;
+  }
+  return async (backend) => {
+    const [queries, keys, values] = [
+      upload(backend, q, width),
+      upload(backend, k, width),
+      upload(backend, v, width),
+    ];
+    const pass = backend.createPass();
+    pass.mutualAttention(queries, queries, keys, values, { tokens, heads, scale: headDim ** -0.5 });
+    await pass.submit();
+    // Without the common part, which would make any error look small.
+    return download(backend, queries).map((value, i) => value - commonValue[i % width]!);
+  };
+}
+
 export function roundedMatmulScenario(dice: Dice): Scenario {
   const [rows, columns, tokens] = [
     dice.pick([1, 16, 40, 304]),
@@ -124,6 +156,39 @@ export function visionTests(subject: Subject, backend: () => Backend, oracle: ()
     rounding.dispose();
   });
 
+  test('attention of many patches equals the oracle within 2e-2, however sharply rows choose', async () => {
+    const rounding = subject.create({ precision: 'int8', threads: 2 });
+    for (let seed = 0; seed < cases(4); seed++) {
+      const dice = new Dice(seed);
+      const [tokens, sharp] = [dice.pick([512, 531, 640]), dice.pick([0, 0.5, 1, 4, 16])];
+      await compare(codedAttentionScenario(new Dice(seed), tokens, sharp), 2e-2, rounding);
+    }
+    // One key takes nearly all of every row's weight.
+    await compare(codedAttentionScenario(new Dice(9), 531, 60), 2e-2, rounding);
+    rounding.dispose();
+  });
+
+  test('a number that is not finite in one patch breaks no process, and no other head', async () => {
+    const [tokens, width] = [600, 64];
+    const dice = new Dice(3);
+    const parts = [0, 1, 2].map(() => dice.floats(tokens * width));
+    for (const [i, part] of parts.entries()) part[(100 + i) * width + i] = [NaN, Infinity, -Infinity][i]!;
+    const rounding = subject.create({ precision: 'int8', threads: 2 });
+    const attend = async (on: Backend) => {
+      const [q, k, v] = [
+        upload(on, parts[0]!, width),
+        upload(on, parts[1]!, width),
+        upload(on, parts[2]!, width),
+      ];
+      const pass = on.createPass();
+      pass.mutualAttention(q, q, k, v, { tokens, heads: 2, scale: 32 ** -0.5 });
+      await pass.submit();
+      return download(on, q).filter((_, at) => at % width >= width / 2);
+    };
+    assertClose(await attend(rounding), await attend(oracle()), 2e-2);
+    rounding.dispose();
+  });
+
   test('rounded matrices equal the oracle: 5e-6 in F32, 1e-2 in BF16, 2e-2 in int8', async () => {
     const codes = subject.create({ precision: 'int8', threads: 2 });
     const halves = subject.create({ precision: 'bf16', threads: 2 });
@@ -161,7 +226,11 @@ export function visionTests(subject: Subject, backend: () => Backend, oracle: ()
   test('an image gives the same bits for any number of threads', async () => {
     const one = subject.create({ precision: 'int8', threads: 1 });
     const three = subject.create({ precision: 'int8', threads: 3 });
-    for (const scenario of [mutualAttentionScenario(new Dice(1), 300), roundedMatmulScenario(new Dice(2))]) {
+    for (const scenario of [
+      mutualAttentionScenario(new Dice(1), 300),
+      codedAttentionScenario(new Dice(1), 600, 1),
+      roundedMatmulScenario(new Dice(2)),
+    ]) {
       assertSameBits(await scenario(three), await scenario(one), 'three threads and one');
     }
     one.dispose();

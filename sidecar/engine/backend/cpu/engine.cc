@@ -22,6 +22,8 @@ constexpr size_t kHugeArena = size_t{64} << 20;
 
 // Narrower matrices cost little in any form, and are of small towers that average the errors of few patches.
 constexpr int64_t kLeastCodedColumns = 512;
+// Likewise attention among fewer patches.
+constexpr int64_t kLeastCodedTokens = 512;
 
 int64_t filled_columns(int64_t columns) { return (columns + kTileColumns - 1) / kTileColumns * kTileColumns; }
 
@@ -403,7 +405,14 @@ uint8_t* Engine::shared(Region& region, size_t bytes, const char* purpose) {
   return region.data();
 }
 
+MutualRounding Engine::mutual_rounding(int64_t tokens) const {
+  if (int8() && kernels_.mutual_codes_available() && tokens >= kLeastCodedTokens)
+    return MutualRounding::kCodes;
+  return bf16() ? MutualRounding::kBf16 : MutualRounding::kNone;
+}
+
 void Engine::run_op(MutualAttentionArgs& args) {
+  args.rounding = mutual_rounding(args.tokens);
   const auto bytes = static_cast<size_t>(kernels_.mutual_attention_bytes(args));
   args.packed = shared(image_, bytes, "keys and values of an image");
   run_kernel(kernels_.mutual_attention_pack, args);

@@ -55,8 +55,6 @@ class Engine {
   const Isa& isa() const { return isa_; }
   int threads() const { return threads_; }
   bool int8() const { return precision_ == Precision::kInt8; }
-  // Whether attention among all rows may round to BF16: the processor must have dot products for it.
-  bool bf16() const { return precision_ != Precision::kF32 && kernels_.bf16_available(); }
   Objects& objects() { return objects_; }
   const Screening& screening() const { return screening_; }
   MemoryUse memory() const;
@@ -89,6 +87,9 @@ class Engine {
                      int64_t to_page) const;
 
  private:
+  // Whether an image's products may round to BF16: the processor must have dot products for it.
+  bool bf16() const { return precision_ != Precision::kF32 && kernels_.bf16_available(); }
+  MutualRounding mutual_rounding(int64_t tokens) const;
   struct Job {
     std::function<void()> work;
     std::function<void(std::exception_ptr)> done;

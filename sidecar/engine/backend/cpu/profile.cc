@@ -61,8 +61,7 @@ struct Describe {
   }
   Result operator()(const MutualAttentionArgs& args) const {
     const auto tokens = static_cast<double>(args.tokens);
-    return {args.bf16 ? "mutualAttention bf16" : "mutualAttention f32",
-            4.0 * tokens * tokens * static_cast<double>(args.heads * args.head_dim)};
+    return {"mutualAttention", 4.0 * tokens * tokens * static_cast<double>(args.heads * args.head_dim)};
   }
   Result operator()(const AttentionOp& op) const {
     double seen = 0;

@@ -39,8 +39,8 @@ void require(bool holds, const char* message) {
 
 class Decoder {
  public:
-  Decoder(const double* words, size_t count, Objects& objects, bool int8, bool bf16)
-      : next_(words), end_(words + count), objects_(objects), int8_(int8), bf16_(bf16) {}
+  Decoder(const double* words, size_t count, Objects& objects, bool int8)
+      : next_(words), end_(words + count), objects_(objects), int8_(int8) {}
 
   Program run() {
     while (next_ != end_) decode_op();
@@ -452,20 +452,20 @@ class Decoder {
       require(other->width == q.width && count <= other->tokens, "mutualAttention: shapes do not agree");
     }
     program_.ops.emplace_back(MutualAttentionArgs{q.data(), k.data(), v.data(), out.data(), count, heads,
-                                                  q.width / heads, scale, bf16_, nullptr});
+                                                  q.width / heads, scale, MutualRounding::kNone, nullptr});
   }
 
   const double* next_;
   const double* end_;
   Objects& objects_;
-  bool int8_, bf16_;
+  bool int8_;
   Program program_;
 };
 
 }  // namespace
 
-Program decode_program(const double* words, size_t count, Objects& objects, bool int8, bool bf16) {
-  Program program = Decoder(words, count, objects, int8, bf16).run();
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8) {
+  Program program = Decoder(words, count, objects, int8).run();
   fuse_gated_products(program);
   return program;
 }

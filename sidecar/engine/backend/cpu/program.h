@@ -109,8 +109,7 @@ struct Program {
 };
 
 // Reads `count` numbers. Every handle, length, range and position is checked again here, although cpu-pass.ts
-// has done so: the list comes from outside. `bf16`: attention among all rows may round to BF16. Throws
-// RangeError.
-Program decode_program(const double* words, size_t count, Objects& objects, bool int8, bool bf16);
+// has done so: the list comes from outside. Throws RangeError.
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8);
 
 }  // namespace gs

@@ -37,6 +37,7 @@ const KernelTable& kernel_table() {
       mutual_attention_bytes,
       {mutual_attention_pack_tasks, mutual_attention_pack},
       {mutual_attention_tasks, mutual_attention},
+      mutual_codes_available,
       {residual_pack_tasks, residual_pack},
       {strip_means_tasks, strip_means},
       bf16_available,

@@ -123,8 +123,10 @@ struct AveragePoolArgs {
   int64_t side, factor, width;
 };
 
-// Every row attends to every row. `packed` is mutual_attention_bytes() of shared scratch.
+// Every row attends to every row. `packed` is mutual_attention_bytes() of shared scratch. Products are of F32
+// values, of BF16 (if bf16_available()), or of int8 codes (if mutual_codes_available()).
 constexpr int64_t kMaxMutualHeadDim = 256;
+enum class MutualRounding { kNone, kBf16, kCodes };
 struct MutualAttentionArgs {
   const float* q;  // [tokens][heads * head_dim], as are k, v and out
   const float* k;
@@ -132,7 +134,7 @@ struct MutualAttentionArgs {
   float* out;  // may be q
   int64_t tokens, heads, head_dim;
   float scale;
-  bool bf16;
+  MutualRounding rounding;
   uint8_t* packed;
 };
 
@@ -346,6 +348,7 @@ struct KernelTable {
   int64_t (*mutual_attention_bytes)(const MutualAttentionArgs&);
   Kernel<MutualAttentionArgs> mutual_attention_pack;  // before mutual_attention
   Kernel<MutualAttentionArgs> mutual_attention;
+  bool (*mutual_codes_available)();  // whether this instruction set multiplies bytes faster than F32
   Kernel<ResidualPackArgs> residual_pack;
   Kernel<StripMeansArgs> strip_means;
   bool (*bf16_available)();  // whether this processor has the BF16 kernels' dot products
@@ -386,6 +389,7 @@ GS_DECLARE_KERNEL(average_pool, AveragePoolArgs);
 int64_t mutual_attention_bytes(const MutualAttentionArgs&);
 GS_DECLARE_KERNEL(mutual_attention_pack, MutualAttentionArgs);
 GS_DECLARE_KERNEL(mutual_attention, MutualAttentionArgs);
+bool mutual_codes_available();
 GS_DECLARE_KERNEL(residual_pack, ResidualPackArgs);
 GS_DECLARE_KERNEL(strip_means, StripMeansArgs);
 bool bf16_available();

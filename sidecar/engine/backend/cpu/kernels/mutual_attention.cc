@@ -1,14 +1,15 @@
 // Attention without a mask: out = softmax(scale * q K^T) V, every row sees every row. For the image tower,
 // whose 4,096 x 4,096 scores are never in memory: keys come in blocks of 128 with an online softmax.
 //
-// K and V are first copied, head by head, so that lanes are keys for scores and dimensions for values. Two
-// versions: BF16 pairs for VDPBF16PS (K `[key / 16][pair of dimensions][16 keys][2]`, V `[pair of
-// keys][padded dimensions][2]`), and F32 (K `[key / 16][dimension][16 keys]`, V `[key][padded dimensions]`)
-// for F32 precision and for processors without those dot products. Keys are filled up to a block, dimensions
-// of V to 16 (of BF16 K to 2), with zeros, so a head of 72 needs no tail: five vectors of which the last is
-// half empty.
+// K and V are first copied, head by head, so that lanes are keys for scores and dimensions for values. Three
+// versions: int8 codes (mutual_codes.cc), BF16 pairs for VDPBF16PS (K `[key / 16][pair of dimensions][16
+// keys][2]`, V `[pair of keys][padded dimensions][2]`), and F32 (K `[key / 16][dimension][16 keys]`, V
+// `[key][padded dimensions]`) for F32 precision and for processors without those dot products. Keys are
+// filled up to a block, dimensions of V to 16 (of BF16 K to 2), with zeros, so a head of 72 needs no tail:
+// five vectors of which the last is half empty.
 #include "bf16.h"
 #include "kernels.h"
+#include "mutual_codes.h"
 #include "simd.h"
 
 namespace gs::GS_ISA {
@@ -22,12 +23,15 @@ constexpr float kMinusInfinity = -__builtin_inff();
 
 constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+bool bf16(const MutualAttentionArgs& args) { return args.rounding == MutualRounding::kBf16; }
+bool codes(const MutualAttentionArgs& args) { return args.rounding == MutualRounding::kCodes; }
+
 struct Shape {
   int64_t keys, value_width, key_bytes, value_bytes;
   explicit Shape(const MutualAttentionArgs& args)
       : keys(round_up(args.tokens, kBlockKeys)), value_width(round_up(args.head_dim, kTile)) {
-    const int64_t element = args.bf16 ? 2 : 4;
-    key_bytes = keys * (args.bf16 ? round_up(args.head_dim, 2) : args.head_dim) * element;
+    const int64_t element = bf16(args) ? 2 : 4;
+    key_bytes = keys * (bf16(args) ? round_up(args.head_dim, 2) : args.head_dim) * element;
     value_bytes = keys * value_width * element;
   }
   int64_t head_bytes() const { return key_bytes + value_bytes; }
@@ -265,20 +269,20 @@ void attend(const MutualAttentionArgs& args, const Shape& shape, const Rows& row
   const int64_t key_at = shape.key_bytes / shape.keys * kBlockKeys * block;
   const int64_t value_at = shape.key_bytes + shape.value_bytes / shape.keys * kBlockKeys * block;
 #if GS_HAS_BF16_KERNELS
-  if (args.bf16) {
+  if (bf16(args)) {
     score_bf16((args.head_dim + 1) / 2, reinterpret_cast<const uint32_t*>(rows.q),
                reinterpret_cast<const uint16_t*>(packed + key_at), rows.p);
   }
 #endif
-  if (!args.bf16) score_float(args, rows.q, reinterpret_cast<const float*>(packed + key_at), rows.p);
+  if (!bf16(args)) score_float(args, rows.q, reinterpret_cast<const float*>(packed + key_at), rows.p);
   for (int64_t row = 0; row < kBlockRows; ++row) {
     soften(rows.p + row * kBlockKeys, visible < kBlockKeys ? visible : kBlockKeys, rows.peak + row,
            rows.sum + row, rows.rescale + row);
   }
 #if GS_HAS_BF16_KERNELS
-  if (args.bf16) value_bf16(shape, rows, reinterpret_cast<const uint16_t*>(packed + value_at));
+  if (bf16(args)) value_bf16(shape, rows, reinterpret_cast<const uint16_t*>(packed + value_at));
 #endif
-  if (!args.bf16) value_float(shape, rows, reinterpret_cast<const float*>(packed + value_at));
+  if (!bf16(args)) value_float(shape, rows, reinterpret_cast<const float*>(packed + value_at));
 }
 
 }  // namespace
@@ -286,17 +290,20 @@ void attend(const MutualAttentionArgs& args, const Shape& shape, const Rows& row
 static_assert((2 * kMaxMutualHeadDim + kBlockKeys + 3) * kBlockRows * sizeof(float) <= kScratchBytes);
 
 int64_t mutual_attention_bytes(const MutualAttentionArgs& args) {
+  if (codes(args)) return mutual_codes_bytes(args);
   return Shape(args).head_bytes() * args.heads;
 }
 
 int64_t mutual_attention_pack_tasks(const MutualAttentionArgs& args) {
+  if (codes(args)) return mutual_codes_pack_tasks(args);
   return args.heads * (Shape(args).keys / kBlockKeys);
 }
 
 void mutual_attention_pack(const MutualAttentionArgs& args, int64_t task, float*) {
+  if (codes(args)) return mutual_codes_pack(args, task);
   const Shape shape(args);
   const int64_t blocks = shape.keys / kBlockKeys;
-  if (args.bf16) {
+  if (bf16(args)) {
     pack_bf16(args, shape, task / blocks, task % blocks);
   } else {
     pack_float(args, shape, task / blocks, task % blocks);
@@ -304,10 +311,12 @@ void mutual_attention_pack(const MutualAttentionArgs& args, int64_t task, float*
 }
 
 int64_t mutual_attention_tasks(const MutualAttentionArgs& args) {
+  if (codes(args)) return mutual_codes_tasks(args);
   return args.heads * ((args.tokens + kBlockRows - 1) / kBlockRows);
 }
 
 void mutual_attention(const MutualAttentionArgs& args, int64_t task, float* scratch) {
+  if (codes(args)) return mutual_codes(args, task, scratch);
   const Shape shape(args);
   const int64_t row_blocks = (args.tokens + kBlockRows - 1) / kBlockRows;
   const int64_t head = task / row_blocks, first = task % row_blocks * kBlockRows;
@@ -325,7 +334,7 @@ void mutual_attention(const MutualAttentionArgs& args, int64_t task, float* scra
     const float* from = args.q + (first + row) * width + head * args.head_dim;
     for (int64_t d = 0; d < args.head_dim; ++d) {
       const float value = from[d] * args.scale;
-      if (args.bf16) {
+      if (bf16(args)) {
         const uint16_t half = bf16_from_float(value);
         __builtin_memcpy(halves + (row * pairs * 2 + d) * 2, &half, sizeof half);
       } else {
