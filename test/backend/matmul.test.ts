@@ -16,6 +16,7 @@ import {
   type WeightSource,
 } from '../../sidecar/engine/backend/tensor.ts';
 import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
+import { int8Scale } from '../support/oracle-math.ts';
 import { seededRandom } from '../support/random.ts';
 
 const TYPES = Object.keys(TENSOR_TYPES) as TensorType[];
@@ -91,10 +92,8 @@ function valuesOf({ type, rows, columns, data }: WeightSource): Float32Array {
 function roundedActivations(x: Float32Array): Float64Array {
   const out = new Float64Array(x.length);
   for (let block = 0; block < x.length; block += 32) {
-    let largest = 0;
-    for (let i = block; i < block + 32; i++) largest = Math.max(largest, Math.abs(x[i]!));
-    const inverse = largest > 0 ? Math.fround(127 / largest) : 0;
-    const scale = Math.fround(largest / 127);
+    const scale = int8Scale(x.subarray(block, block + 32));
+    const inverse = scale > 0 ? Math.fround(1 / scale) : 0;
     for (let i = block; i < block + 32; i++) {
       // Adding 1.5 * 2^52 rounds a double to an integer, ties to even.
       const rounded = Math.fround(x[i]! * inverse) + 1.5 * 2 ** 52 - 1.5 * 2 ** 52;
@@ -229,6 +228,50 @@ describe('matmul', () => {
           reference,
           `${type} ${isa}`,
         );
+      }
+    }
+  });
+
+  it('a block of tokens with any scales has the bits of each token alone, on every instruction set', async () => {
+    const [tokens, columns, rows] = [70, 256, 40];
+    const small = [0, 1e-44, 1e-30, 3e-22, 1e-10, 1e15];
+    const all = [...small, 1e31, 3e38, Number.POSITIVE_INFINITY, Number.NaN];
+    for (const type of TYPES) {
+      const weight = randomWeight('w', type, rows, columns, 61);
+      const { blockBytes, blockSize } = TENSOR_TYPES[type];
+      // Scales of zero, and one that is not finite, among the last panel's rows.
+      const view = new DataView((weight.data as Uint8Array).buffer);
+      for (const at of HALVES[type] ?? []) {
+        for (let row = 32; row < rows; row++) {
+          view.setUint16(row * rowBytes(type, columns) + at, row === rows - 1 ? 0x7c00 : 0, true);
+        }
+        view.setUint16(blockBytes * (columns / blockSize) + at, 0, true);
+      }
+      const x = uniform(tokens * columns, 19);
+      for (let block = 0; block < x.length; block += 32) {
+        const [token, tile] = [Math.floor(block / columns), (block % columns) / 32];
+        const factors = tile < 4 ? small : all;
+        const factor = token % 3 === 0 ? 1 : factors[(token + tile) % factors.length]!;
+        for (let i = block; i < block + 32; i++) x[i]! *= factor;
+      }
+      const [reference] = await product(open({ isa: 'scalar', threads: 1 }), [weight], x, tokens);
+      for (const isa of ISAS) {
+        const backend = open({ isa, threads: 2 });
+        const [block] = await product(backend, [weight], x, tokens);
+        assert.deepEqual(block, reference, `${type} ${isa}`);
+        for (const token of [0, 1, 2, 34, 69]) {
+          const [alone] = await product(
+            backend,
+            [weight],
+            x.slice(token * columns, (token + 1) * columns),
+            1,
+          );
+          assert.deepEqual(
+            alone,
+            reference!.slice(token * rows, (token + 1) * rows),
+            `${type} ${isa} ${token}`,
+          );
+        }
       }
     }
   });

@@ -16,12 +16,20 @@ export function rmsNorm(out: Float32Array, x: Float32Array, weight: Float32Array
   for (let i = 0; i < x.length; i++) out[i] = (x[i] ?? 0) * scale * (weight[i] ?? 0);
 }
 
-/** x as a backend with int8 activations reads it: blocks of 32, scale = largest magnitude / 127. */
+/** The scale of a block of int8 activations: largest magnitude / 127, rounded up to five significant bits. */
+export function int8Scale(block: Float32Array): number {
+  const wanted = Math.fround(block.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+  if (wanted < 2 ** -80) return 0;
+  const step = 2 ** (Math.floor(Math.log2(wanted)) - 4);
+  return Math.ceil(wanted / step) * step;
+}
+
+/** x as a backend with int8 activations reads it: blocks of 32 multiples of one scale. */
 export function roundToInt8Blocks(x: Float32Array): Float32Array {
   const rounded = new Float32Array(x.length);
   for (let start = 0; start < x.length; start += 32) {
     const block = x.subarray(start, start + 32);
-    const scale = Math.fround(block.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+    const scale = int8Scale(block);
     if (scale === 0) continue;
     for (let i = 0; i < block.length; i++) rounded[start + i] = Math.round((block[i] ?? 0) / scale) * scale;
   }

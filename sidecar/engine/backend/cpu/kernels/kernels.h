@@ -173,11 +173,13 @@ struct PackedMatrix {
   int64_t rows, columns;
 };
 
-// Activations rounded to int8 in blocks of 32 columns: x = scale * q, scale = absmax / 127. Tokens are
-// grouped by kTokenBlock; group g starts at token 128 g and holds n = min(128, tokens - 128 g) of them:
+// Activations rounded to int8 in blocks of 32 columns: x = scale * q, scale = absmax / 127 rounded up to
+// kScaleBits significant bits. Tokens are grouped by kTokenBlock; group g starts at token 128 g and holds n =
+// min(128, tokens - 128 g) of them:
 //   q      [g][columns / 32][n][32]
 //   scale, sum, first_sum, scaled_sum  [g][columns / 32][n]
 // where sum is that of q, first_sum that of its first 16 columns, and scaled_sum = scale * sum.
+constexpr int kScaleBits = 5;
 constexpr int64_t kTokenBlock = 128;
 struct QuantizedActivations {
   int8_t* q;
