@@ -37,8 +37,10 @@ export type IndexFact = IndexPlace | IndexGap;
 
 const MOST_LINES = 40;
 const MOST_LINES_OF_KEY = 8;
-const MOST_LINES_OF_FILE = 24;
+/** With their answer they fit into the window of a small model's local layers. */
+const MOST_LINES_OF_FILE = 16;
 const LONGEST_TEXT = 160;
+const LONGEST_HELD_TEXT = 64;
 
 /** `Index:` and its lines, keys in order of appearance; empty without facts. No line feed at the end. */
 export function indexBlock(facts: readonly IndexFact[]): string {
@@ -75,12 +77,17 @@ function linesOfKey(key: string, facts: readonly IndexPlace[], room: number): st
     const count = Math.min(places.length, left, kind === 'holds' ? MOST_LINES_OF_FILE : leftOutsideFile);
     left -= count;
     if (kind !== 'holds') leftOutsideFile -= count;
-    for (const { path, line, text } of places.slice(0, count)) {
-      lines.push(`\`${key}\` ${PHRASES[kind]} ${oneLine(path)}:${line}| ${shortened(oneLine(text))}`);
-    }
+    for (const [index, place] of places.slice(0, count).entries()) lines.push(lineOf(key, place, index === 0));
     if (places.length > count) lines.push(`\`${key}\` ${PHRASES[kind]} … ${places.length - count} more`);
   }
   return lines;
+}
+
+/** A place and its text; of the lines that a file holds only the first says in which file they are. */
+function lineOf(key: string, { kind, path, line, text }: IndexPlace, first: boolean): string {
+  const held = kind === 'holds';
+  const place = held && !first ? '' : `\`${key}\` ${PHRASES[kind]} ${oneLine(path)}:`;
+  return `${place}${line}| ${shortened(oneLine(text), held ? LONGEST_HELD_TEXT : LONGEST_TEXT)}`;
 }
 
 function byPlace(a: IndexPlace, b: IndexPlace): number {
@@ -96,9 +103,7 @@ function oneLine(text: string): string {
     .replace(/\p{Cc}/gu, '\ufffd');
 }
 
-function shortened(text: string): string {
+function shortened(text: string, longest: number): string {
   const characters = Array.from(text);
-  return characters.length <= LONGEST_TEXT
-    ? text
-    : `${characters.slice(0, LONGEST_TEXT).join('').trimEnd()} …`;
+  return characters.length <= longest ? text : `${characters.slice(0, longest).join('').trimEnd()} …`;
 }

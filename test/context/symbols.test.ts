@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
 import { importsFile } from '../../sidecar/context/symbols/module-path.ts';
 import { parseSymbols } from '../../sidecar/context/symbols/parse.ts';
+import { askedFor } from '../../sidecar/context/symbols/asked-for.ts';
 import { questionKeys } from '../../sidecar/context/symbols/question-keys.ts';
 import { indexBlock } from '../../sidecar/prompt/index-block.ts';
+import questionFacts from '../fixtures/question-facts.json' with { type: 'json' };
 import { temporaryFolder } from '../support/repository.ts';
 
 /** The same program in each language: a documented function over two lines, a type with a method, an import. */
@@ -80,6 +82,25 @@ test('a question names code in backticks, words shaped like code, and plain word
   assert.deepEqual(keys('How is a running chat cancelled, and kept out of the prompt?'), []);
 });
 
+test('what a question names and asks for is what the built-in model learnt to expect', () => {
+  assert.ok(questionFacts.length >= 20);
+  const facts = (['defined', 'says', 'holds', 'imported'] as const).map((kind) => ({
+    key: 'k',
+    kind,
+    path: 'a.ts',
+    line: 1,
+    text: 'k',
+  }));
+  for (const { question, keys, kinds } of questionFacts) {
+    assert.deepEqual(questionKeys(question), keys, question);
+    assert.deepEqual(
+      askedFor(question, facts).map(({ kind }) => kind),
+      kinds,
+      question,
+    );
+  }
+});
+
 test('imports meet the files they name', () => {
   assert.ok(importsFile('src/b.ts', './a.ts', 'src/a.ts'));
   assert.ok(importsFile('src/x/b.ts', '../a', 'src/a.ts'));
@@ -109,7 +130,7 @@ test('facts of a question about a real folder', async () => {
       "`add` is imported in src/b.ts:1| import { add } from './a.ts';",
       "`node:fs` is imported in src/b.ts:2| import fs from 'node:fs';",
       '`src/a.ts` holds src/a.ts:2| export function add(a: number, b: number): number {',
-      '`src/a.ts` holds src/a.ts:6| export class Sum {}',
+      '6| export class Sum {}',
       "`src/a.ts` is imported in src/b.ts:1| import { add } from './a.ts';",
       '`gone` nowhere',
     ].join('\n'),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 KINDS = ("defined", "says", "holds", "imported")
 PHRASES = {"defined": "is defined in", "says": "says", "holds": "holds", "imported": "is imported in"}
 NOWHERE = "nowhere"
-MOST_LINES, MOST_LINES_OF_KEY, MOST_LINES_OF_FILE, LONGEST_TEXT = 40, 8, 24, 160
+MOST_LINES, MOST_LINES_OF_KEY, MOST_LINES_OF_FILE, LONGEST_TEXT, LONGEST_HELD = 40, 8, 16, 160, 64
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -25,8 +25,15 @@ def one_line(text: str) -> str:
     return CONTROL.sub("\ufffd", re.sub(r"[\t\n\v\f\r ]+", " ", text).strip(" \u00a0\u2028\u2029\ufeff"))
 
 
-def shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT].rstrip() + " \u2026"
+def shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest].rstrip() + " \u2026"
+
+
+def line_of(key: str, fact: IndexFact, first: bool) -> str:
+    """A place and its text; of the lines that a file holds only the first says in which file they are."""
+    held = fact.kind == "holds"
+    place = "" if held and not first else f"`{key}` {PHRASES[fact.kind]} {one_line(fact.path)}:"
+    return f"{place}{fact.line}| {shortened(one_line(fact.text), LONGEST_HELD if held else LONGEST_TEXT)}"
 
 
 def lines_of_key(key: str, facts: Sequence[IndexFact], room: int) -> list[str]:
@@ -38,7 +45,7 @@ def lines_of_key(key: str, facts: Sequence[IndexFact], room: int) -> list[str]:
         count = min(len(places), left, MOST_LINES_OF_FILE if kind == "holds" else left_outside_file)
         left -= count
         left_outside_file -= 0 if kind == "holds" else count
-        lines += [f"`{key}` {PHRASES[kind]} {one_line(f.path)}:{f.line}| {shortened(one_line(f.text))}" for f in places[:count]]
+        lines += [line_of(key, fact, index == 0) for index, fact in enumerate(places[:count])]
         if len(places) > count:
             lines.append(f"`{key}` {PHRASES[kind]} \u2026 {len(places) - count} more")
     return lines

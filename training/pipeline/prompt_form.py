@@ -1,9 +1,8 @@
 """The prompt form of the product, rendered byte for byte as the sidecar renders it.
 
-test/fixtures/prompt-form.json (written by `python -m pipeline.prompt_form`) keeps both in step.
+test/fixtures/prompt-form.json and question-facts.json (written by `python -m pipeline.prompt_form`) keep both in step.
 """
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.index_block import IndexFact, index_block
+from pipeline.question_facts import asked_for, question_keys
 
 FIXTURE = Path(__file__).resolve().parent.parent.parent / "test" / "fixtures" / "prompt-form.json"
+FACTS_FIXTURE = FIXTURE.with_name("question-facts.json")
 RULES = "Answer questions about this repository. Cite files as path:line."
 NUMBER_EVERY = 10
 TOP_LEVEL = re.compile(r"[A-Za-z_@#<]")
@@ -119,7 +120,7 @@ def fixture_cases() -> list[dict[str, object]]:
     where = "Where is `add` defined?"
     definition = IndexFact("add", "defined", "src/a.ts", 1, "export function add(a: number, b: number): number {")
     many = [IndexFact("add", kind, f"src/f{n:02}.ts", n + 1, f"import {{ add }} from './{n}';") for kind in ("imported", "defined") for n in reversed(range(6))]
-    held = [IndexFact("src/a.ts", "holds", "src/a.ts", n + 1, f"const a{n} = {n};") for n in range(60)]
+    held = [IndexFact("src/a.ts", "holds", "src/a.ts", n + 1, f"const a{n} = {n};" + " // a comment" * n) for n in range(60)]
     hostile = IndexFact("a\nb", "defined", "a\nb.ts", 2, "x\u0007 \t y\n" + "\u00e9" * 170)
     index = [definition, IndexFact("add", "says", "src/a.ts", 1, "Adds two numbers."), IndexFact("node:fs", "imported", "src/c.ts", 2, "import fs from 'node:fs';"),
              IndexFact("src/a.ts", "holds", "src/a.ts", 5, "export class Sum {"), IndexFact("gone", "nowhere")]
@@ -145,12 +146,25 @@ def fixture_cases() -> list[dict[str, object]]:
     return [{"chat": rendered, "complete": [completion, bare]}]
 
 
+QUESTIONS = (
+    "Where is `add` defined?", "where is add defined", "Which file defines `add`?", "Who imports add?", "Which files import `node:fs`, and what do they do with it?",
+    "Where is imported.ts imported?", "Where is AddItem imported?", "Where is add_item, and who uses it?", "How is `add( )` called?", "What does src/a.ts:12 return?",
+    "find add", "Find Add.", "What is the difference between `a b` and lib/c.py?", "Explain TypeScript, e.g. with Node.js and $scope.", "Tell me about größe2 and Ärger.",
+    "List the exports of a.ts.", "Is the class Sum used everywhere? I came from `Sum` and Sum2.", "the class add", "What does `fetch` do? Why is x1 there?", "`unclosed is shaped_name",
+)
+
+
+def fact_cases() -> list[dict[str, object]]:
+    """What questions name, and which kinds of facts about a name they are shown."""
+    facts = [IndexFact("k", kind, "a.ts", 1, "k") for kind in ("defined", "says", "holds", "imported")]
+    return [{"question": question, "keys": [{"key": key, "code": code} for key, code in question_keys(question).items()],
+             "kinds": [fact.kind for fact in asked_for(question, facts)]} for question in QUESTIONS]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=FIXTURE)
-    arguments = parser.parse_args()
-    arguments.out.write_text(json.dumps(fixture_cases()[0], indent=2, ensure_ascii=False) + "\n")
-    print(arguments.out)
+    for file, cases in ((FIXTURE, fixture_cases()[0]), (FACTS_FIXTURE, fact_cases())):
+        file.write_text(json.dumps(cases, indent=2, ensure_ascii=False) + "\n")
+        print(file)
 
 
 if __name__ == "__main__":

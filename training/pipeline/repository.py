@@ -14,15 +14,16 @@ from pipeline import prompt_form
 from pipeline.index_block import MOST_LINES_OF_FILE, MOST_LINES_OF_KEY, NOWHERE, IndexFact
 from pipeline.inventions import Inventor
 from pipeline.prompt_form import SourceFile
+from pipeline.question_facts import beside, question_keys
 from pipeline.symbols import FUNCTION, Outline, Symbol, first_sentence, is_exported, outline, signature
 from pipeline.tasks import DO_NOT_KNOW, PROMPT_WEIGHT, SMALL_TALK, Document, Span, excerpt
 
 WITHOUT_INDEX = 0.02  # share of conversations whose answers stand in the files only
-SECOND_NAME = 0.2  # share of questions in which another word happens to be a symbol of the repository
+SECOND_NAME = 0.2  # share of questions that may name something beside, or in which another word happens to be a symbol of the repository
 INVENTED = 0.7  # share of conversations in a repository that is partly made up
 READ_WEIGHT = 0.15  # of the code in a conversation
 LONGEST_QUOTED = 150  # characters of a definition whose parameters are told
-MOST_CONTENTS, MOST_LISTED = 12, 10  # names in one answer
+MOST_CONTENTS, MOST_LISTED = 8, 6  # names in one answer
 
 WHERE = ["Where is `{0}` defined?"] * 5 + ["Where is {0} defined?"] * 2 + [
     "where is {0} defined", "Which file defines `{0}`?", "Where can I find `{0}`?", "Where is the definition of `{0}`?", "In which file is `{0}`?", "Find `{0}`.",
@@ -41,11 +42,9 @@ CONTENTS = ["What is in {0}?"] * 2 + ["What does {0} define?", "What does {0} co
 GENERAL = ["How does {0} work?", "How does the {0} work?", "Where is the {0} {1}?", "Where is {0} {1}?", "Tell me about {0}.", "How is {0} {1}?", "Why is {0} {1}?", "What happens in {0}?",
            "When is the {0} {1}?", "How are {0} {1}?", "Explain the {0}.", "What is the {0}?", "Explain how {0} works.", "Where does the {0} get {1}?", "Is {0} {1} anywhere?"]
 DONE = "loaded created read written checked parsed used handled stored freed started stopped opened closed sent kept cleared sorted updated called drawn tested needed".split()
+FORMS = {"where": WHERE, "takes": TAKES, "returns": RETURNS, "does": DOES, "imports": IMPORTS, "list": LISTS, "exports": EXPORTS, "contents": CONTENTS}
+BESIDE = ["{0} I came from `{2}`.", "I am reading `{2}`. {0}", "{1}, not `{2}`?", "{0} (see `{2}`)", "Beside `{2}`: {0}"]
 ABOUT = ["What is this repository about?", "What does this repository do?", "What does this project do?", "What is this project?"]
-# Words of the question forms that the product takes for no name (sidecar/context/symbols/question-keys.ts).
-STOP_WORDS = frozenset(
-    "the and for are was has have does did can what when where which who why how this that there with in from into use used uses file files line code function "
-    "functions class type call called return returns work works happens show tell get find list explain describe repository import imports imported defined names".split())
 KIND_WEIGHTS = {"where": 10, "takes": 5, "returns": 3, "does": 5, "imports": 5, "list": 2, "exports": 2, "contents": 2, "unknown": 3, "general": 3, "about": 0.7, "talk": 0.4}
 
 
@@ -190,29 +189,27 @@ def definition_lines(index: Sequence[Indexed]) -> list[tuple[str, str]]:
 def ask_name(index: Sequence[Indexed], file: Indexed, symbol: Symbol, kind: str, rng: random.Random, inventor: Inventor | None = None) -> Asked | None:
     """A question about a symbol; where a name is defined more than once, all but "where" are about the first place of the block."""
     name, language = symbol.name, file.document.language
-    facts = tuple(widened(facts_of_name(index, name), name, index, language, inventor))
-    defined, imported = places(facts, "defined"), places(facts, "imported")
+    question = rng.choice(FORMS[kind]).format(name)
+    facts = beside(question, widened(facts_of_name(index, name), name, index, language, inventor))
+    if kind == "imports":
+        return ask_imports(name, question, facts) if places(facts, "imported") or rng.random() < 0.4 else None
+    defined = places(facts, "defined")
     if not defined:
         return None
     first = defined[0]
     at = cite(first.path, first.line)
     if kind == "where":
-        return Asked(kind, rng.choice(WHERE).format(name), is_defined(name, defined), facts)
-    if kind in ("takes", "returns"):
-        question = rng.choice(TAKES if kind == "takes" else RETURNS).format(name)
-        if symbol.kind != FUNCTION or re.match(r"(?:export |abstract )*(?:class|interface|enum)\b", first.text):
-            return None
-        if len(first.text) > LONGEST_QUOTED:
-            return Asked(kind, question, too_long(name, at), facts) if rng.random() < 0.4 else None
-        parameters, result = signature(language, first.text, name)
-        if parameters is None or (kind == "returns" and result is None and rng.random() < 0.85):
-            return None
-        return Asked(kind, question, takes(name, parameters, at) if kind == "takes" else returns(name, result, at), facts)
+        return Asked(kind, question, is_defined(name, defined), facts)
     if kind == "does":
-        return ask_what(kind, name, rng.choice(DOES).format(name), facts, 0.3, rng)
-    if not imported and rng.random() < 0.6:
+        return ask_what(kind, name, question, facts, 0.3, rng)
+    if symbol.kind != FUNCTION or re.match(r"(?:export |abstract )*(?:class|interface|enum)\b", first.text):
         return None
-    return ask_imports(name, facts, imported, rng)
+    if len(first.text) > LONGEST_QUOTED:
+        return Asked(kind, question, too_long(name, at), facts) if rng.random() < 0.4 else None
+    parameters, result = signature(language, first.text, name)
+    if parameters is None or (kind == "returns" and result is None and rng.random() < 0.85):
+        return None
+    return Asked(kind, question, takes(name, parameters, at) if kind == "takes" else returns(name, result, at), facts)
 
 
 def ask_what(kind: str, name: str, question: str, facts: Sequence[IndexFact], undescribed: float, rng: random.Random) -> Asked | None:
@@ -220,7 +217,7 @@ def ask_what(kind: str, name: str, question: str, facts: Sequence[IndexFact], un
     defined, said = places(facts, "defined"), places(facts, "says")
     if said and len(defined) < MOST_LINES_OF_KEY:
         return Asked(kind, question, says(name, said[0].text, cite(said[0].path, said[0].line)), tuple(facts))
-    if said or rng.random() > undescribed:
+    if not defined or said or rng.random() > undescribed:
         return None
     return Asked(kind, question, f"{is_defined(name, defined)} I found no description of it.", tuple(facts))
 
@@ -235,20 +232,23 @@ def ask_general(index: Sequence[Indexed], file: Indexed, names: Sequence[str], r
         return Asked("general", form.format(word, done), DO_NOT_KNOW)
     if not file.outline.symbols:
         return None
-    symbol = rng.choice(file.outline.symbols)
-    facts = widened(facts_of_name(index, symbol.name), symbol.name, index, file.document.language, inventor)
-    return ask_what("general", symbol.name, form.format(rng.choice(("{0}", "{0}", "`{0}`")).format(symbol.name), done), facts, 0.5, rng)
+    name = rng.choice(file.outline.symbols).name
+    question = form.format(rng.choice(("{0}", "{0}", "`{0}`")).format(name), done)
+    facts = beside(question, widened(facts_of_name(index, name), name, index, file.document.language, inventor))
+    if not facts:
+        return Asked("general", question, DO_NOT_KNOW) if rng.random() < 0.3 else None
+    return ask_what("general", name, question, facts, 0.5, rng)
 
 
-def ask_imports(key: str, facts: Sequence[IndexFact], imported: Sequence[IndexFact], rng: random.Random) -> Asked | None:
+def ask_imports(key: str, question: str, facts: Sequence[IndexFact]) -> Asked | None:
     """Who imports a name or module; the answer lists what the block shows."""
-    others = sum(fact.kind in ("defined", "says") for fact in facts)
-    room = MOST_LINES_OF_KEY - others
-    if room < 1:
+    imported = places(facts, "imported")
+    room = MOST_LINES_OF_KEY - sum(fact.kind in ("defined", "says") for fact in facts)
+    if room < 1 or not facts:
         return None
     shown, more = imported[:room], max(0, len(imported) - room)
     answer = f"`{key}` is imported in {joined([cite(f.path, f.line) for f in shown], more)}." if shown else f"I found no import of `{key}`."
-    return Asked("imports", rng.choice(IMPORTS).format(key), answer, tuple(facts))
+    return Asked("imports", question, answer, tuple(facts))
 
 
 def ask_module(index: Sequence[Indexed], rng: random.Random) -> Asked | None:
@@ -256,8 +256,8 @@ def ask_module(index: Sequence[Indexed], rng: random.Random) -> Asked | None:
     if not modules:
         return None
     module = rng.choice(modules)
-    facts = facts_of_module(index, module)
-    return ask_imports(module, facts, places(facts, "imported"), rng)
+    question = rng.choice(IMPORTS).format(module)
+    return ask_imports(module, question, beside(question, facts_of_module(index, module)))
 
 
 def ask_file(index: Sequence[Indexed], file: Indexed, kind: str, rng: random.Random, inventor: Inventor | None = None) -> Asked | None:
@@ -269,22 +269,26 @@ def ask_file(index: Sequence[Indexed], file: Indexed, kind: str, rng: random.Ran
     facts = facts_of_file(index, file, key)
     if inventor and rng.random() < 0.7:
         facts += inventor.file_imports(key, file.path, file.document.language, inventor.count())
+    question = rng.choice(FORMS[kind]).format(key)
+    shown = beside(question, facts)
     if kind == "imports":
-        return ask_imports(key, facts, places(facts, "imported"), rng)
-    held = [s for s in file.outline.symbols if s.top_level][:MOST_LINES_OF_FILE]
-    if not held:
+        return ask_imports(key, question, shown)
+    every = [s for s in file.outline.symbols if s.top_level]
+    held = every[:MOST_LINES_OF_FILE]
+    if not held or not shown:
         return None
     if kind == "contents":
         more = " and more" if len(held) > MOST_CONTENTS else ""
         names = [f"`{s.name}`" for s in held[:MOST_CONTENTS]]
-        return Asked(kind, rng.choice(CONTENTS).format(key), f"{file.path} defines {', '.join(names) if more else joined(names)}{more}.", tuple(facts))
+        return Asked(kind, question, f"{file.path} defines {', '.join(names) if more else joined(names)}{more}.", shown)
     chosen = [s for s in held if (s.kind == FUNCTION if kind == "list" else is_exported(file.document.language, s))]
     if not chosen and rng.random() < 0.8:
         return None
     nothing = f"{file.path} defines no functions." if kind == "list" else f"{file.path} exports nothing."
     listed = [f"- {cite(file.path, s.line)} `{s.name}`" for s in chosen]
-    answer = "\n".join(listed[:MOST_LISTED] + ["- and more"] * (len(listed) > MOST_LISTED)) or nothing
-    return Asked(kind, rng.choice(LISTS if kind == "list" else EXPORTS).format(key), answer, tuple(facts))
+    more = len(listed) > MOST_LISTED or len(every) > len(held)
+    answer = "\n".join(listed[:MOST_LISTED] + ["- and more"] * more) if listed else nothing
+    return Asked(kind, question, answer, shown)
 
 
 def ask_unknown(index: Sequence[Indexed], names: Sequence[str], rng: random.Random) -> Asked | None:
@@ -297,29 +301,30 @@ def ask_unknown(index: Sequence[Indexed], names: Sequence[str], rng: random.Rand
     if rng.random() < 0.12:
         name, form = f"{name.lower()}{rng.choice(('.ts', '.py', '.go', '.rs', '.js', '.md'))}", rng.choice((LISTS, CONTENTS, EXPORTS))
     question = rng.choice(form).format(name)
-    plain = "`" not in question and re.fullmatch(r"[A-Za-z]?[a-z]+", name) is not None
-    return Asked("unknown", question, cannot_find(name), () if plain else (IndexFact(name, NOWHERE),))
+    return Asked("unknown", question, cannot_find(name), (IndexFact(name, NOWHERE),) if question_keys(question).get(name) else ())
 
 
 def with_second_name(asked: Asked, index: Sequence[Indexed], rng: random.Random, inventor: Inventor | None) -> Asked:
-    """The same question where another of its words happens to be a name of the repository: more lines that do not matter."""
+    """The same question where another of its words is a name of the repository, or where another name is mentioned: more lines that do not matter."""
     if not asked.facts:
         return asked
-    key = asked.facts[0].key
-    words = [w for w in re.findall(r"(?<![`\w./-])[A-Za-z]{3,}(?![`\w./-])", asked.question) if w != key and w.lower() not in STOP_WORDS]
-    if inventor and words and rng.random() < 0.7:
+    key, question = asked.facts[0].key, asked.question
+    words = [word for word in question_keys(question) if word != key]
+    if inventor and words:
         name = rng.choice(words)
-        extra = tuple(inventor.definitions(name, definition_lines(index), rng.choice(index).document.language, rng.choice((1, 1, 2, 3, 5))))
-        before = asked.question.index(name) < asked.question.index(key)
+        extra = inventor.definitions(name, definition_lines(index), rng.choice(index).document.language, rng.choice((1, 1, 2, 3, 5)))
     else:
         file = rng.choice(index)
         if not file.outline.symbols:
             return asked
         name = rng.choice(file.outline.symbols).name
-        extra, before = tuple(facts_of_name(index, name)[:4]), rng.random() < 0.5
-    if name == key:
+        question = rng.choice(BESIDE).format(question, question.rstrip("?."), name)
+        extra = facts_of_name(index, name)
+    if name == key or question_keys(question).keys() < {name, key}:
         return asked
-    return Asked(asked.kind, asked.question, asked.answer, extra + asked.facts if before else asked.facts + extra)
+    # The kinds that are asked for depend on all words; a question whose own facts would change by the mention is left as it was.
+    both = beside(question, [*asked.facts, *extra])
+    return replace(asked, question=question, facts=both) if tuple(fact for fact in both if fact.key == key) == asked.facts else asked
 
 
 def ask_index(index: Sequence[Indexed], names: Sequence[str], kind: str, rng: random.Random, inventor: Inventor | None = None) -> Asked | None:
@@ -469,8 +474,8 @@ def rendered(held: Repository, asked: Sequence[Asked]) -> list[Span]:
 
 def around_image(held: Repository, question: str, rng: random.Random) -> tuple[str, tuple[IndexFact, ...]]:
     """File blocks before a question about an image, and facts on a word of it that happens to be a name of the repository."""
-    words = [word for word in re.findall(r"[A-Za-z]{3,}", question) if word.lower() not in STOP_WORDS]
-    facts: list[IndexFact] = []
+    words = list(question_keys(question))
+    facts: Sequence[IndexFact] = ()
     if held.inventor and words and rng.random() < 0.5:
         facts = held.inventor.definitions(rng.choice(words), definition_lines(held.index), held.index[0].document.language, rng.choice((1, 2, 4)))
     return "\n".join(prompt_form.file_block(f.file) for f in held.shown).rstrip("\n"), tuple(facts)

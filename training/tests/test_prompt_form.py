@@ -6,6 +6,7 @@ from pipeline.prompt_form import SourceFile
 
 def test_the_shared_fixture_is_what_the_code_renders():
     assert json.loads(prompt_form.FIXTURE.read_text()) == prompt_form.fixture_cases()[0]
+    assert json.loads(prompt_form.FACTS_FIXTURE.read_text()) == prompt_form.fact_cases()
 
 
 def test_a_line_is_numbered_after_a_blank_one_at_top_level_and_every_ten_lines():

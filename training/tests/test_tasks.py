@@ -13,6 +13,20 @@ from pipeline.tokenizer import Tokenizer, train
 STAGE = Stage(until=1.01, length=256, rows=2, characters=(150, 400), code=(150, 400), turns=(1, 3), chat=0.7, middle=0.2, pictures=0.0)
 
 
+def stands_in(block: str, path: str, line: str) -> bool:
+    """On a line of its own, or below one that says in which file the next ones are."""
+    return f" {path}:{line}| " in block or re.search(rf" holds {re.escape(path)}:\d+\| .*(\n\d+\| .*)*?\n{line}\| ", block) is not None
+
+
+def test_a_list_says_that_there_is_more_where_the_block_was_cut():
+    text = "".join(f"A{n} = {n}\n" for n in range(10, 24)) + "".join(f"def fun{n}():\n    pass\n" for n in range(9))
+    file = repository.Indexed("a.py", tasks.Document("p", "a.py", "python", text))
+    asked = repository.ask_file([file], file, "list", random.Random(1))
+    assert asked is not None
+    assert asked.answer == "- a.py:15 `fun0`\n- a.py:17 `fun1`\n- and more"
+    assert index_block(asked.facts).endswith("15| def fun0():\n17| def fun1():\n`a.py` holds \u2026 7 more")
+
+
 def test_every_cited_place_stands_in_the_index_block_or_on_a_numbered_line(corpus_file):
     corpus = Corpus(corpus_file, "train")
     rng = random.Random(1)
@@ -24,7 +38,7 @@ def test_every_cited_place_stands_in_the_index_block_or_on_a_numbered_line(corpu
             prompt = "".join(text for text, _ in repository.rendered(held, [asked])[:-1])
             for path, line in re.findall(r"([\w./]+\.py):(\d+)", asked.answer):
                 block = prompt.partition(f"=== {path}\n")[2].partition("\n\n===")[0]
-                assert f" {path}:{line}| " in prompt if use_index else re.search(rf"^{line}\| ", block, re.MULTILINE), asked
+                assert stands_in(index_block(asked.facts), path, line) if use_index else re.search(rf"^{line}\| ", block, re.MULTILINE), asked
                 cited[use_index] += 1
     assert cited[True] > 60
     assert cited[False] > 60
@@ -68,7 +82,7 @@ def test_answers_follow_from_the_block_also_in_an_invented_repository(corpus_fil
         for asked in repository.drawn(held, corpus.names, 2, True, rng, (kind,)):
             block = index_block(asked.facts)
             for path, line in re.findall(r"([\w./-]+):(\d+)", asked.answer):
-                assert f" {path}:{line}| " in block, asked
+                assert stands_in(block, path, line), asked
             for name in re.findall(r"`(\w+)`", asked.answer):
                 assert name in block or kind == "unknown", asked
             found += 1

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { IndexFact } from '../../prompt/index-block.ts';
 import type { SourceFile } from '../files.ts';
 import { inSlices } from '../slices.ts';
+import { askedFor } from './asked-for.ts';
 import type { FileSymbols } from './extract.ts';
 import { languageOf } from './languages.ts';
 import { importsFile } from './module-path.ts';
@@ -87,25 +88,6 @@ export class SymbolIndex {
     }
     return facts;
   }
-}
-
-/** Words of a question about who uses something. */
-const ABOUT_USE =
-  /\b(?:uses?|used|using|usage|calls?|called|callers?|depends?|dependents?|referenced?|references|who|which|everywhere|rename)\b/i;
-const ABOUT_IMPORTS = /\bimport(?:s|ed|ing|ers?)?\b/i;
-/** Words of a question that asks for more than who imports something. */
-const ABOUT_MORE = /\b(?:defin\w*|holds?|do|does|takes?|returns?)\b|\bwhere is (?!.*\bimported\b)/i;
-
-/**
- * The facts that a question is about: each further place beside it is one more to mistake for the answer. Imports where it
- * asks for them, definitions where it does not, both where it asks about use.
- */
-function askedFor(question: string, facts: readonly IndexFact[]): readonly IndexFact[] {
-  const imported = facts.filter(({ kind }) => kind === 'imported');
-  const others = facts.filter(({ kind }) => kind !== 'imported');
-  if (imported.length === 0 || others.length === 0) return facts;
-  if (ABOUT_IMPORTS.test(question)) return ABOUT_MORE.test(question) ? facts : imported;
-  return ABOUT_USE.test(question) ? facts : others;
 }
 
 /** The file of that path, or the only one whose path ends so. */
