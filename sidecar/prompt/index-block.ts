@@ -77,7 +77,8 @@ function linesOfKey(key: string, facts: readonly IndexPlace[], room: number): st
     const count = Math.min(places.length, left, kind === 'holds' ? MOST_LINES_OF_FILE : leftOutsideFile);
     left -= count;
     if (kind !== 'holds') leftOutsideFile -= count;
-    for (const [index, place] of places.slice(0, count).entries()) lines.push(lineOf(key, place, index === 0));
+    for (const [index, place] of places.slice(0, count).entries())
+      lines.push(lineOf(key, place, index === 0));
     if (places.length > count) lines.push(`\`${key}\` ${PHRASES[kind]} … ${places.length - count} more`);
   }
   return lines;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
+import { askedFor } from '../../sidecar/context/symbols/asked-for.ts';
 import { importsFile } from '../../sidecar/context/symbols/module-path.ts';
 import { parseSymbols } from '../../sidecar/context/symbols/parse.ts';
-import { askedFor } from '../../sidecar/context/symbols/asked-for.ts';
 import { questionKeys } from '../../sidecar/context/symbols/question-keys.ts';
 import { indexBlock } from '../../sidecar/prompt/index-block.ts';
 import questionFacts from '../fixtures/question-facts.json' with { type: 'json' };

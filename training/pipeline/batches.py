@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline import repository, tasks
 from pipeline.inventions import Inventor
-from pipeline.pictures import QUESTIONS, picture_example
+from pipeline.pictures import CELLS, QUESTIONS, any_picture, picture_example, piece_ids
+from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import CONTROL, Tokenizer
 
 BOS = 2
@@ -78,14 +79,19 @@ def example(corpus: Corpus, stage: Stage, rng: random.Random) -> list[tasks.Span
     return tasks.plain(document, characters, rng)
 
 
-def image_example(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, rng: random.Random) -> tuple[list[int], list[float], list[int]]:
-    """A question about an image, half of them in a repository."""
+def image_example(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, rng: random.Random,
+                  pool: SoftPool | None) -> tuple[list[int], list[float], list[int], np.ndarray | None]:
+    """A question about an image, half of them in a repository; with the image's soft tokens where there is a pool of them, else with the ids of its cells."""
+    ids = piece_ids(tokenizer)
+    picture, soft = pool.draw(rng) if pool else (any_picture(rng), None)
+    cells = [ids[cell] for cell in picture.cells] if soft is None else [ids[None]] * CELLS
     question = rng.choice(QUESTIONS)
+    files, facts = "", ()
     if rng.random() < 0.5:
-        return picture_example(tokenizer, rng, question)
-    inventor = Inventor.draw(corpus.folders, corpus.stems, corpus.names, rng)
-    held = repository.repository(corpus.draw(rng), rng.randint(*stage.characters), rng, inventor)
-    return picture_example(tokenizer, rng, question, *repository.around_image(held, question, rng))
+        inventor = Inventor.draw(corpus.folders, corpus.stems, corpus.names, rng)
+        held = repository.repository(corpus.draw(rng), rng.randint(*stage.characters), rng, inventor)
+        files, facts = repository.around_image(held, question, rng)
+    return *picture_example(tokenizer, picture, cells, question, files, facts), soft
 
 
 def copying(vocabulary: int, rng: random.Random) -> tuple[list[int], list[float]]:
@@ -112,21 +118,26 @@ def encode(tokenizer: Tokenizer, spans: list[tasks.Span], room: int) -> tuple[li
     return ids[:end], weights[:end]
 
 
-def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: int) -> dict[str, np.ndarray]:
-    """Packed rows: tokens, weights (of predicting that token), segments (0 = padding) and images (0 = text), each [rows, length]."""
+def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: int, pool: SoftPool | None = None) -> dict[str, np.ndarray]:
+    """Packed rows: tokens, weights (of predicting that token), segments (0 = padding) and images (0 = text), each [rows, length].
+
+    With a `pool` of drawings also what stands in place of embeddings where there are images, `soft` [rows, length, text width].
+    """
     rng = random.Random(f"{seed}:{step}:{stage.length}")
     shape = (stage.rows, stage.length)
     tokens, segments, images = np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     weights = np.zeros(shape, np.float32)
+    values = np.zeros((*shape, pool.wanted.shape[1]), np.float32) if pool else None
     used, count = [0] * stage.rows, [0] * stage.rows
     misses = 0
     while misses < MISSES:
         soft: list[int] = []
+        seen: np.ndarray | None = None
         form = rng.random()
         if form < stage.copy:
             ids, loss = copying(tokenizer.size, rng)
         elif form < stage.copy + stage.pictures:
-            ids, loss, soft = image_example(corpus, tokenizer, stage, rng)
+            ids, loss, soft, seen = image_example(corpus, tokenizer, stage, rng, pool)
         else:
             spans = example(corpus, stage, rng)
             if spans is None:
@@ -140,5 +151,7 @@ def batch(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, seed: int, step: i
         count[row] += 1
         tokens[row, at], weights[row, at], segments[row, at] = ids, loss, count[row]
         images[row, at] = soft or 0
+        if values is not None and seen is not None:
+            values[row, used[row] + np.flatnonzero(soft)] = seen
         used[row] += len(ids)
-    return {"tokens": tokens, "weights": weights, "segments": segments, "images": images}
+    return {"tokens": tokens, "weights": weights, "segments": segments, "images": images, **({} if values is None else {"soft": values})}

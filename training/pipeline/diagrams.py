@@ -12,16 +12,14 @@ from typing import NamedTuple
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.pictures import GRAPHS, GRID, WORDS, Picture
+from pipeline.pictures import BAR_GAP, BAR_UNIT, CELL, FRAME, GRAPHS, INDENT, SIDE, SLOT, WORDS, Picture
 
-SIDE = 256
-CELL = SIDE // GRID
-SLOT = 2 * CELL
-INDENT = 8  # of words, from the left edge of a slot
 MIDDLE = 8  # of a row of patches
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 PROPORTIONAL = ("DejaVuSans.ttf", "DejaVuSans.ttf", "DejaVuSerif.ttf")
 MONOSPACED = "DejaVuSansMono.ttf"
+CODE_SIZE = 13.29  # at which its letters are LETTER wide
+ENDS = {"def ": "):", "fn ": ") {", "func ": ") {", "function ": ") {"}
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
@@ -34,7 +32,7 @@ class Style(NamedTuple):
     fill: Colour
     accent: Colour
     font: str
-    size: int
+    size: float
     line: int
     shape: str
     dark: bool
@@ -47,15 +45,16 @@ def style(picture: Picture, rng: random.Random) -> Style:
     hue = [rng.randint(0, 28) for _ in range(3)]
     fill = tuple(min(255, shade + 12 + h) if dark else max(0, shade - h) for h in hue)
     accent = tuple(rng.randint(110, 200) if dark else rng.randint(60, 170) for _ in range(3))
-    mono = picture.kind in ("code", "error") or rng.random() < 0.2
+    lines = picture.kind in ("code", "error")
+    mono = lines or rng.random() < 0.2
     font = MONOSPACED if mono else rng.choice(PROPORTIONAL)
-    size = 10 if picture.kind == "class" or mono else 11
+    size = CODE_SIZE if lines else 10 if picture.kind == "class" or mono else 11
     shape = rng.choice(["ellipse", "bare"] if picture.kind == "call" else ["box", "box", "rounded"])
     return Style((shade, shade, min(255, shade + rng.randint(0, 6))), (ink, ink, ink), fill, accent, font, size, rng.choice([1, 1, 2]), shape, dark)
 
 
 @cache
-def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def load_font(name: str, size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(FONTS / name), size)
 
 
@@ -146,7 +145,7 @@ def draw_cards(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
 def draw_bars(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     chosen = canvas.style
     said = rng.random() < 0.6  # the value stands at the bar; else at an axis with lines
-    base, unit = (SIDE - CELL - 8, 16) if picture.upright else (SLOT, 16)
+    base, unit = SIDE - CELL - 8 if picture.upright else SLOT, BAR_UNIT
     for value in range(0, 10):
         at = base - unit * value if picture.upright else base + unit * value
         ends = ((24, at), (SIDE - 8, at)) if picture.upright else ((at, CELL - 4), (at, SIDE - 16))
@@ -167,7 +166,7 @@ def draw_bars(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
             canvas.box(base, y - 8, base + extent, y + 8, "box", chosen.accent, None)
             canvas.text(8, y, word)
             if said:
-                canvas.text(base + extent + 4, y, value)
+                canvas.text(base + extent + BAR_GAP, y, value)
 
 
 def draw_table(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
@@ -190,13 +189,12 @@ def draw_table(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
 
 
 def draw_code(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
-    head, end = rng.choice([("def ", "):"), ("fn ", ") {"), ("func ", ") {"), ("function ", ") {")])
-    keyword = canvas.style.accent
+    head, keyword = picture.head, canvas.style.accent
     for index, (name, parameter) in enumerate(picture.rows):
         y = CELL * (index + 1) + MIDDLE
-        canvas.text(8, y, head, keyword)
-        canvas.text(8 + canvas.length(head), y, f"{name}({parameter}{end}")
-        canvas.text(8, y + 16, f"  return {rng.choice(['0', 'x', 'a + b', '[]', '1'])}", keyword)
+        canvas.text(INDENT, y, head, keyword)
+        canvas.text(INDENT + canvas.length(head), y, f"{name}({parameter}{ENDS[head]}")
+        canvas.text(INDENT, y + 16, f"  return {rng.choice(['0', 'x', 'a + b', '[]', '1'])}", keyword)
 
 
 def draw_error(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
@@ -206,9 +204,9 @@ def draw_error(canvas: Canvas, picture: Picture, rng: random.Random) -> None:
     for index, (first, second) in enumerate(picture.rows):
         y = CELL * (index + 1) + MIDDLE
         if index == 0:
-            canvas.text(8, y, f"{first}: {second} {said}", red)
+            canvas.text(INDENT, y, f"{first}: {second} {said}", red)
         else:
-            canvas.text(8, y, f"  at {first} ({second}{ending}:{rng.randint(1, 99)})")
+            canvas.text(INDENT, y, f"{FRAME[0]}{first}{FRAME[1]}{second}{ending}:{rng.randint(1, 99)})")
 
 
 def draw_other(canvas: Canvas, picture: Picture, rng: random.Random) -> None:

@@ -11,15 +11,19 @@ import re
 import subprocess
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pipeline import prompt_form, repository, tasks
 from pipeline.batches import Corpus
 from pipeline.export import OUT, read_params, write_gguf
+from pipeline.export_tower import OUT as TOWER, held_out as held_out_drawing
 from pipeline.model import Config
 from pipeline.ngram import CopyingNgram
+from pipeline.pictures import KINDS as DRAWN, QUESTIONS, UNREADABLE
 from pipeline.repository import Asked
 from pipeline.symbols import outline
 from pipeline.tokenizer import MODEL, Tokenizer
@@ -53,6 +57,9 @@ class Engine:
 
     def ask(self, repository: Path, question: str) -> str:
         return self._json("ask", "--no-cache", "--repo", str(repository), question)["answer"]
+
+    def describe(self, image: Path) -> str:
+        return self._json("ask", "--no-cache", "--no-repo", "--image", str(image), QUESTIONS[0])["answer"]
 
     def speed(self) -> dict:
         """Tokens a second on this machine as it is now, and what the backend was."""
@@ -158,6 +165,24 @@ def in_product(engine: Engine, each: int) -> dict[str, dict[str, float]]:
     return {kind: {"asked": len(right), "cited": round(float(np.mean(right)), 3)} for kind, right in marks_of.items()}
 
 
+def images(engine: Engine, each: int, kinds: Sequence[str] = tuple(DRAWN)) -> dict[str, dict[str, dict[str, float]]]:
+    """Drawings never seen, shown to `ask` as PNG files: by kind and size the shares described to the letter, and declined as not readable."""
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "drawing.png"
+        for kind in kinds:
+            for count in range(2, 7):
+                rows = []
+                for number in range(each):
+                    picture, pixels = held_out_drawing(kind, count, number)
+                    Image.fromarray(pixels).save(file)
+                    answer = engine.describe(file).strip()
+                    rows.append((answer == picture.answer, answer == UNREADABLE))
+                exact, declined = np.mean(rows, axis=0)
+                table.setdefault(kind, {})[str(count)] = {"pictures": each, "exact": round(float(exact), 3), "declined": round(float(declined), 3)}
+    return table
+
+
 def outside(engine: Engine) -> dict[str, float]:
     """Questions that are not about code: declined, and ended by the model itself."""
     prompts = ["<bos>" + prompt_form.user_turn(question) for question in tasks.OUT_OF_SCOPE]
@@ -231,6 +256,7 @@ def main() -> None:
         "questions": questions(engine, tokenizer, held_out, True, many(20)),
         "questions_without_index": questions(engine, tokenizer, held_out, False, many(20)),
         "in_product": in_product(engine, many(20)),
+        "images": images(engine, many(10)) if arguments.model.with_name(TOWER.name).exists() else None,
         "speed": engine.speed(),
         "outside": outside(engine),
         "fill_in_middle_one_line": middles(engine, tokenizer, held_out, train, many(60), many(1_500_000)),

@@ -1,8 +1,7 @@
-"""Fit the tower's projection to a text model, and write it as an mmproj GGUF with llama.cpp's names; measure it on drawings never seen.
+"""Write a trained tower as an mmproj GGUF with llama.cpp's names; measure it with a text model on drawings never seen.
 
-Run from training/:  python -m pipeline.export_tower --run runs/tower --out ../models/gemma-sidecar-builtin-mmproj.gguf
-The projection is solved, not trained: the soft token of a cell comes nearest, in squares, to the scaled embedding of the piece that the cell
-says. So another text model of the same vocabulary needs this command only. Drawings of the measurement come from a seed of their own.
+Run from training/:  python -m pipeline.export_tower --run runs/tower --text ../models/parent.safetensors
+The text model should have learnt to read this tower (`pipeline.fill_pool`). Drawings of the measurement come from a seed of their own.
 """
 
 import argparse
@@ -20,40 +19,14 @@ from safetensors.numpy import load_file
 from pipeline import model, tower
 from pipeline.export import ROOT, finish, new_file, read_params
 from pipeline.model import Config, Params
-from pipeline.pictures import KINDS, QUESTIONS, Picture, compose, piece_ids, prompt_ids
+from pipeline.pictures import CLASSES, KINDS, QUESTIONS, Picture, compose, piece_ids, prompt_ids
 from pipeline.tokenizer import MODEL, Tokenizer
 from pipeline.tower import TowerConfig
-from pipeline.train_tower import BATCH, CLASSES, HELD_OUT_SEED, make_batch, pixels_of
+from pipeline.train_tower import BATCH, HELD_OUT_SEED, PARENT, WANTED, pixels_of, scores_of
 
 OUT = ROOT.parent / "models" / "gemma-sidecar-builtin-mmproj.gguf"
-PARENT = ROOT.parent / "models" / "parent.safetensors"
-FIT_BATCHES = 40
-EMPTY_WEIGHT = 0.1  # of an empty cell in the fit; most cells are empty
-RIDGE = 1e-3
 LENGTH = 192
 NAME = "Gemma Sidecar Built-in Image Tower"
-
-
-def class_embeddings(params: dict[str, np.ndarray], tokenizer: Tokenizer) -> np.ndarray:
-    """What a soft token should be for each class, [classes, text width]: the embedding as the text model scales it."""
-    ids = piece_ids(tokenizer)
-    embedding = params["token_embd"]
-    return embedding[[ids[text] for text in CLASSES]] * np.float32(embedding.shape[1] ** 0.5)
-
-
-def fit_projection(config: TowerConfig, params: Params, wanted: np.ndarray, batches: int = FIT_BATCHES) -> np.ndarray:
-    """[width, text width] of least weighted squares over freshly drawn pictures."""
-    states = jax.jit(partial(tower.pooled, config))
-    width = config.embedding_length
-    left, right = np.zeros((width, width)), np.zeros((width, wanted.shape[1]))
-    for step in range(batches):
-        data = make_batch(-1, step, 1.0)
-        x = np.asarray(states(params, data["pixels"])).reshape(-1, width)
-        cells = data["cells"].reshape(-1)
-        weight = np.where(cells > 0, 1.0, EMPTY_WEIGHT)[:, None]
-        left += (x * weight).T @ x
-        right += (x * weight).T @ wanted[cells]
-    return np.linalg.solve(left + RIDGE * np.trace(left) / width * np.eye(width), right).astype(np.float32)
 
 
 def write_mmproj(config: TowerConfig, params: dict[str, np.ndarray], out: Path) -> None:
@@ -119,18 +92,17 @@ def chosen(config: Config, params: Params, tokens: jax.Array, images: jax.Array,
     return jnp.argmax(model.logits(config, params, tokens, jnp.ones_like(tokens), images, soft), axis=-1)
 
 
-def measure(config: TowerConfig, params: Params, text: Config, text_params: Params, tokenizer: Tokenizer, each: int) -> dict[str, dict[str, dict[str, float]]]:
+def measure(config: TowerConfig, params: Params, wanted: np.ndarray, text: Config, text_params: Params, tokenizer: Tokenizer,
+            each: int) -> dict[str, dict[str, dict[str, float]]]:
     """By kind and size, the shares of pictures with every cell right, and with exactly the answer that the greedy text model gives."""
     ids = piece_ids(tokenizer)
-    wanted = jnp.asarray(class_embeddings({"token_embd": np.asarray(text_params["token_embd"])}, tokenizer))
     soft_of = jax.jit(partial(tower.soft_tokens, config))
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for kind in KINDS:
         for count in range(2, 7):
             pictures, pixels = zip(*(held_out(kind, count, number) for number in range(each)), strict=True)
             soft = soft_of(params, np.stack(pixels))
-            distance = jnp.sum(wanted**2, axis=-1) - 2.0 * soft @ wanted.T
-            cells = np.asarray(jnp.argmin(distance, axis=-1))
+            cells = np.asarray(jnp.argmax(scores_of(soft, wanted), axis=-1))
             right = [all(CLASSES[c] == cell for c, cell in zip(found, picture.cells, strict=True)) for found, picture in zip(cells, pictures, strict=True)]
             tokens, images = np.zeros((each, LENGTH), np.int32), np.zeros((each, LENGTH), np.int32)
             rows = np.zeros((each, LENGTH, text.embedding_length), np.float32)
@@ -155,17 +127,15 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=MODEL)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--pictures", type=int, default=BATCH, help="measured of each kind and size")
-    parser.add_argument("--figures", type=Path, help="JSON; beside the file unless given")
+    parser.add_argument("--figures", type=Path, help="JSON; in the run's folder unless given")
     arguments = parser.parse_args()
     config, tokenizer = TowerConfig.load(arguments.run / "config.json"), Tokenizer(arguments.tokenizer)
     text, text_params = Config.load(arguments.text.with_suffix(".json")), read_params(arguments.text)
     trained = {n: v for n, v in load_file(arguments.run / "checkpoint.safetensors").items() if n.startswith(("v.", "mm."))}
-    jax_params = {name: jnp.asarray(value) for name, value in trained.items()}
-    trained["mm.input_projection.weight"] = fit_projection(config, jax_params, class_embeddings(text_params, tokenizer))
     write_mmproj(config, trained, arguments.out)
     config, read = read_mmproj(arguments.out)
-    figures = measure(config, read, text, {n: jnp.asarray(v) for n, v in text_params.items()}, tokenizer, arguments.pictures)
-    target = arguments.figures or arguments.out.with_suffix(".json")
+    figures = measure(config, read, np.load(arguments.run / WANTED), text, {n: jnp.asarray(v) for n, v in text_params.items()}, tokenizer, arguments.pictures)
+    target = arguments.figures or arguments.run / "figures.json"
     target.write_text(json.dumps(figures, indent=1) + "\n")
     for kind, sizes in figures.items():
         print(f"{kind}: " + ", ".join(f"{count}: cells {f['cells']:.0%} answer {f['answer']:.0%}" for count, f in sizes.items()))

@@ -17,6 +17,14 @@ from pipeline.tokenizer import Tokenizer
 GRID = 8
 CELLS = GRID * GRID
 SLOT_COLUMNS, SLOT_ROWS = 4, 3  # a slot is two cells by two; the top row of cells and the last stay free
+SIDE = 256  # of a drawing, in the units of all places
+CELL = SIDE // GRID
+SLOT = 2 * CELL
+INDENT = 8  # of words, from the left edge of a slot
+LETTER = 8  # width of each in code and errors
+BAR_UNIT, BAR_GAP = 16, 4  # length of a bar for each 1, and the space before its value
+FUNCTIONS = ("def ", "fn ", "func ", "function ")
+FRAME = ("  at ", " (")  # before a function of a stack, and before its file
 ROW_END = "\n"
 DIGITS = "123456789"
 WORDS = """load parse check save send read write open close main init run stop start next node list file test user data name path item
@@ -45,6 +53,7 @@ class Picture:
     edges: list[tuple[str, str]] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     upright: bool = False  # of bars
+    head: str = ""  # what stands before the name of a function
 
     def put(self, row: int, column: int, piece: str) -> None:
         self.cells[row * GRID + column] = piece
@@ -56,15 +65,10 @@ class Picture:
 
 
 def neighbours(slot: tuple[int, int]) -> list[tuple[int, int]]:
+    """Beside it or above and below: arrows go along rows and columns."""
     column, row = slot
-    around = [(column + x, row + y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0)]
+    around = [(column - 1, row), (column + 1, row), (column, row - 1), (column, row + 1)]
     return [(x, y) for x, y in around if 0 <= x < SLOT_COLUMNS and 0 <= y < SLOT_ROWS]
-
-
-def crosses(slots: list[tuple[tuple[int, int], tuple[int, int]]], a: tuple[int, int], b: tuple[int, int]) -> bool:
-    """True if a diagonal from `a` to `b` would cross one of the diagonals in `slots`."""
-    other = {(a[0], b[1]), (b[0], a[1])}
-    return a[0] != b[0] and a[1] != b[1] and any({x, y} == other for x, y in slots)
 
 
 def graph(kind: str, count: int, rng: random.Random) -> Picture | None:
@@ -77,14 +81,13 @@ def graph(kind: str, count: int, rng: random.Random) -> Picture | None:
         return sum(a == slot for a, _ in edges)
 
     def weight(a: tuple[int, int], b: tuple[int, int]) -> float:
-        straight = a[0] == b[0] or a[1] == b[1]
-        return (6.0 if lean == (b[0] - a[0], b[1] - a[1]) else 1.0) * (2.0 if straight else 1.0)
+        return 6.0 if lean == (b[0] - a[0], b[1] - a[1]) else 1.0
 
     for _ in range(40):
         if len(slots) == count:
             break
         old = slots[-1] if rng.random() < 0.7 else rng.choice(slots)
-        free = [s for s in neighbours(old) if s not in slots and not crosses(edges, old, s)]
+        free = [s for s in neighbours(old) if s not in slots]
         if not free:
             continue
         new = rng.choices(free, [weight(old, s) for s in free])[0]
@@ -96,7 +99,7 @@ def graph(kind: str, count: int, rng: random.Random) -> Picture | None:
         return None
     for _ in range(rng.choice([0, 0, 1, 2])):
         a = rng.choice(slots)
-        near = [s for s in neighbours(a) if s in slots and (a, s) not in edges and (s, a) not in edges and not crosses(edges, a, s)]
+        near = [s for s in neighbours(a) if s in slots and (a, s) not in edges and (s, a) not in edges]
         if near and degree(a) < 2:
             edges.append((a, rng.choice(near)))
     names = dict(zip(slots, rng.sample(WORDS, count), strict=True))
@@ -138,15 +141,15 @@ def cards(count: int, rng: random.Random) -> Picture:
 
 
 def bars(count: int, rng: random.Random) -> Picture:
-    """Horizontal bars, one in each row of cells, or up to four upright ones."""
-    upright = rng.random() < 0.5
+    """Horizontal bars, one in each row of cells, its value said where it ends; or up to four upright ones, their values beside their words."""
+    upright = rng.random() < 0.3
     count = min(count, SLOT_COLUMNS) if upright else count
     picture = Picture("bar", "", upright=upright)
     picture.rows = [[word, rng.choice(DIGITS)] for word in rng.sample(WORDS, count)]
     for index, (word, value) in enumerate(picture.rows):
         row, column = (7, 2 * index) if upright else (1 + index, 0)
         picture.put(row, column, word)
-        picture.put(row, column + 1, value)
+        picture.put(row, column + 1 if upright else (SLOT + BAR_UNIT * int(value) + BAR_GAP) // CELL, value)
     return finish(picture, ": ")
 
 
@@ -167,23 +170,29 @@ def table(count: int, rng: random.Random) -> Picture:
     return picture
 
 
+def letters(text: str) -> int:
+    """The column of cells of what stands after `text` on a line of code."""
+    return (INDENT + LETTER * len(text)) // CELL
+
+
 def code(count: int, rng: random.Random) -> Picture:
-    """Heads of functions, each with one parameter."""
+    """Heads of functions, each with one parameter; words are said where they begin."""
     words = rng.sample(WORDS, 2 * count)
-    picture = Picture("code", "", rows=[words[2 * i:2 * i + 2] for i in range(count)])
+    picture = Picture("code", "", rows=[words[2 * i:2 * i + 2] for i in range(count)], head=rng.choice(FUNCTIONS))
     for index, (name, parameter) in enumerate(picture.rows):
-        picture.put(1 + index, 0, name)
-        picture.put(1 + index, 1, parameter)
+        picture.put(1 + index, letters(picture.head), name)
+        picture.put(1 + index, letters(f"{picture.head}{name}("), parameter)
     return finish(picture, "(", ")")
 
 
 def error(count: int, rng: random.Random) -> Picture:
-    """The class of an error and what it is about, then a function and its file for each frame."""
+    """The class of an error and what it is about, then a function and its file for each frame; words are said where they begin."""
     words = rng.sample(WORDS, 2 * count)
     picture = Picture("error", "", rows=[[rng.choice(ERRORS), words[0]], *(words[2 * i:2 * i + 2] for i in range(1, count))])
     for index, (first, second) in enumerate(picture.rows):
-        picture.put(1 + index, 0, first)
-        picture.put(1 + index, 1, second)
+        before, between = ("", ": ") if index == 0 else FRAME
+        picture.put(1 + index, letters(before), first)
+        picture.put(1 + index, letters(f"{before}{first}{between}"), second)
     return finish(picture, " in ")
 
 
@@ -221,6 +230,10 @@ def vocabulary() -> list[str]:
     return [*KINDS, *WORDS, *ERRORS, *DIGITS, ROW_END]
 
 
+CLASSES = [None, *vocabulary()]  # what the tower learns to tell apart
+CLASS = {text: index for index, text in enumerate(CLASSES)}
+
+
 @cache
 def piece_ids(tokenizer: Tokenizer) -> dict[str | None, int]:
     """Ids of what a cell says; None, an empty cell, is the soft token itself."""
@@ -249,11 +262,9 @@ def prompt_ids(tokenizer: Tokenizer, cells: list[int], question: str, files: str
     return [*head, *block, *tail], [0] * len(head) + soft + [0] * len(tail)
 
 
-def picture_example(tokenizer: Tokenizer, rng: random.Random, question: str, files: str = "",
+def picture_example(tokenizer: Tokenizer, picture: Picture, cells: list[int], question: str, files: str = "",
                     facts: Sequence[IndexFact] = ()) -> tuple[list[int], list[float], list[int]]:
-    """Ids, weights and 1 where soft, of a question about an image whose cells are given as pieces."""
-    ids = piece_ids(tokenizer)
-    picture = any_picture(rng)
-    prompt, soft = prompt_ids(tokenizer, [ids[cell] for cell in picture.cells], question, files, facts)
+    """Ids, weights and 1 where soft, of a question about a picture whose cells have these ids."""
+    prompt, soft = prompt_ids(tokenizer, cells, question, files, facts)
     answer = tokenizer.encode_prompt(f"{picture.answer}<end_of_turn>\n")
     return [*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer), [*soft, *([0] * len(answer))]

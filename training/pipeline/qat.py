@@ -19,10 +19,11 @@ from pipeline import model
 from pipeline.batches import Corpus, Stage
 from pipeline.model import Config, Params
 from pipeline.quant import fake_int8, fake_q4_0, fake_q8_0
+from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import MODEL, Tokenizer
 from pipeline.train import ROOT, Batch, Limits, keep_memory, run_training
 
-STAGES = (Stage(until=1.01, length=512, rows=4, characters=(60, 700), code=(150, 1300), turns=(2, 6), chat=0.5, middle=0.25),
+STAGES = (Stage(until=1.01, length=512, rows=4, characters=(60, 700), code=(150, 1300), turns=(2, 6), chat=0.5, middle=0.25, pictures=0.2),
           Stage(until=1.01, length=2048, rows=1, characters=(1200, 4400), code=(600, 4500), turns=(2, 6), chat=0.7, middle=0.2))
 STEPS = 5000
 RATE = 6e-4
@@ -63,10 +64,10 @@ def optimiser() -> optax.GradientTransformation:
 
 
 def run_qat(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, teacher: Params, limits: Limits, stages: tuple[Stage, ...] = STAGES,
-            seed: int = 2, stop_after: int | None = None) -> Params:
+            seed: int = 2, stop_after: int | None = None, pool: SoftPool | None = None) -> Params:
     """Distil `teacher` into its own rounded form; returns the parameters to export."""
     loss = partial(distillation, config)
-    return run_training(run, corpus, tokenizer, config, teacher, stages, limits, seed, stop_after, loss, optimiser(), {"teacher": teacher})
+    return run_training(run, corpus, tokenizer, config, teacher, stages, limits, seed, stop_after, loss, optimiser(), {"teacher": teacher}, pool)
 
 
 def main() -> None:
@@ -78,11 +79,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--corpus", type=Path, default=ROOT / "data" / "corpus.jsonl")
     parser.add_argument("--tokenizer", type=Path, default=MODEL)
+    parser.add_argument("--soft", type=Path, help="drawings as a tower reads them (pipeline.soft_pool)")
     parser.add_argument("--seed", type=int, default=2)
     arguments = parser.parse_args()
     config = Config.load(arguments.start.with_suffix(".json"))
     teacher = {name: jnp.asarray(value, jnp.float32) for name, value in load_file(arguments.start).items()}
-    run_qat(arguments.run, Corpus(arguments.corpus, "train"), Tokenizer(arguments.tokenizer), config, teacher, Limits(arguments.minutes, arguments.steps), seed=arguments.seed)
+    run_qat(arguments.run, Corpus(arguments.corpus, "train"), Tokenizer(arguments.tokenizer), config, teacher, Limits(arguments.minutes, arguments.steps), seed=arguments.seed,
+            pool=SoftPool(arguments.soft) if arguments.soft else None)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ is kept without the 1 that the file carries.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import jax
@@ -31,7 +31,7 @@ class TowerConfig:
     image_size: int = 256
     patch_size: int = 16
     embedding_length: int = 128
-    block_count: int = 5
+    block_count: int = 6
     head_count: int = 4
     feed_forward_length: int = 512
     pool: int = 2
@@ -56,9 +56,11 @@ class TowerConfig:
 
 POSITION_SCALE = 6.0  # of a row's or column's code, beside contents of about 1 in each dimension
 SHARPNESS = 1.2  # of queries and keys that look for a place
-# Where the heads of each block look at first, in patches (down, right): along a word, around, and at the neighbours of a box in a graph.
+SHARPER = 1.6  # in a block that is added to a trained tower, where the places are only fitted
+# Where the heads of each block look at first, in patches (down, right): along a word, around, and at the neighbours of a box in a graph; in the
+# last block from the place of an edge at the names of those neighbours.
 LOOKS = (((0, 1), (0, 2), (0, 3), (0, -1)), ((0, 1), (0, -1), (1, 0), (-1, 0)), ((0, 2), (0, -2), (2, 0), (-2, 0)),
-         ((0, 4), (0, -4), (4, 0), (-4, 0)), ((4, 4), (4, -4), (-4, 4), (-4, -4)))
+         ((0, 4), (0, -4), (4, 0), (-4, 0)), ((4, 4), (4, -4), (-4, 4), (-4, -4)), ((0, 2), (0, -6), (4, -2), (-4, -2)))
 
 
 def codes(side: int) -> np.ndarray:
@@ -108,26 +110,49 @@ def init(config: TowerConfig, key: jax.Array, text_width: int, sample: np.ndarra
     free = width - 2 * config.side
     kernel = np.zeros((width, values.shape[1]), np.float32)
     kernel[:free] = (axes[:, ::-1][:, :free] / np.sqrt(np.maximum(strength[::-1][:free], 1e-3 * strength[-1]))).T
-    keys = iter(jax.random.split(key, 1 + 6 * config.block_count))
+    keys = iter(jax.random.split(key, 1 + config.block_count))
     params: Params = {"v.patch_embd.weight": jnp.asarray(kernel, jnp.float32), "v.patch_embd.bias": jnp.asarray(-kernel @ mean, jnp.float32),
                       "v.position_embd.weight": jnp.asarray(positions(config.side, width))}
     for layer in range(config.block_count):
-        block = f"v.blk.{layer}."
-        for norm in ("ln1", "ln2"):
-            params |= {f"{block}{norm}.weight": jnp.ones(width), f"{block}{norm}.bias": jnp.zeros(width)}
-        for name, outputs, inputs in (("attn_q", width, width), ("attn_k", width, width), ("attn_v", width, width), ("attn_out", width, width),
-                                      ("ffn_up", hidden, width), ("ffn_down", width, hidden)):
-            scale = 0.3 if name in ("attn_out", "ffn_down") else 1.0
-            params[f"{block}{name}.weight"] = jax.random.normal(next(keys), (outputs, inputs)) * (scale * inputs**-0.5)
-            params[f"{block}{name}.bias"] = jnp.zeros(outputs)
-        size = width // config.head_count
-        for head, offset in enumerate(LOOKS[layer][:config.head_count] if layer < len(LOOKS) and size >= 2 * config.side else ()):
-            rows = slice(head * size, (head + 1) * size)
-            for name, matrix in zip("qk", look(config.side, width, size, offset), strict=True):
-                params[f"{block}attn_{name}.weight"] = params[f"{block}attn_{name}.weight"].at[rows].set(matrix)
+        params |= new_block(config, next(keys), layer, np.eye(width, dtype=np.float32)[-2 * config.side:])
     params |= {"v.post_ln.weight": jnp.ones(width), "v.post_ln.bias": jnp.zeros(width), "mm.soft_emb_norm.weight": jnp.zeros(width)}
     params["mm.input_projection.weight"] = jax.random.normal(next(keys), (width, text_width)) * width**-0.5
     return params
+
+
+def new_block(config: TowerConfig, key: jax.Array, layer: int, places: np.ndarray, output: float = 0.3) -> Params:
+    """Random weights of a block, those that write into the stream scaled by `output`; its heads look at places where LOOKS knows of any.
+
+    `places` [2 * side, width] takes the codes of row and column from what the block sees.
+    """
+    width, hidden, block = config.embedding_length, config.feed_forward_length, f"v.blk.{layer}."
+    keys = iter(jax.random.split(key, 6))
+    params: Params = {}
+    for norm in ("ln1", "ln2"):
+        params |= {f"{block}{norm}.weight": jnp.ones(width), f"{block}{norm}.bias": jnp.zeros(width)}
+    for name, outputs, inputs in (("attn_q", width, width), ("attn_k", width, width), ("attn_v", width, width), ("attn_out", width, width),
+                                  ("ffn_up", hidden, width), ("ffn_down", width, hidden)):
+        scale = output if name in ("attn_out", "ffn_down") else 1.0
+        params[f"{block}{name}.weight"] = jax.random.normal(next(keys), (outputs, inputs)) * (scale * inputs**-0.5)
+        params[f"{block}{name}.bias"] = jnp.zeros(outputs)
+    size = width // config.head_count
+    for head, offset in enumerate(LOOKS[layer][:config.head_count] if layer < len(LOOKS) and size >= 2 * config.side else ()):
+        rows = slice(head * size, (head + 1) * size)
+        for name, matrix in zip("qk", look(config.side, 2 * config.side, size, offset), strict=True):
+            params[f"{block}attn_{name}.weight"] = params[f"{block}attn_{name}.weight"].at[rows].set(matrix @ places)
+    return params
+
+
+def with_blocks(config: TowerConfig, params: Params, count: int, sample: np.ndarray, seed: int = 0) -> tuple[TowerConfig, Params]:
+    """The tower with more blocks at its end, which at first change nothing; where they see row and column is fitted to `sample` (bytes)."""
+    while config.block_count < count:
+        x = stream(config, params, jnp.asarray(sample))
+        x = np.asarray(normalised(x, config.epsilon)).reshape(-1, config.embedding_length)
+        code = SHARPER * np.tile(positions(config.side, 2 * config.side), (len(sample), 1))
+        places = np.linalg.solve(x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1]), x.T @ code).T.astype(np.float32)
+        params = {**params, **new_block(config, jax.random.key(seed + config.block_count), config.block_count, places, 0.0)}
+        config = replace(config, block_count=config.block_count + 1)
+    return config, params
 
 
 def is_linear(name: str) -> bool:
@@ -135,9 +160,13 @@ def is_linear(name: str) -> bool:
     return name.startswith("v.blk.") and name.endswith(".weight") and ".ln" not in name
 
 
-def layer_norm(x: jax.Array, params: Params, name: str, epsilon: float) -> jax.Array:
+def normalised(x: jax.Array, epsilon: float) -> jax.Array:
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + epsilon) * params[f"{name}.weight"] + params[f"{name}.bias"]
+    return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + epsilon)
+
+
+def layer_norm(x: jax.Array, params: Params, name: str, epsilon: float) -> jax.Array:
+    return normalised(x, epsilon) * params[f"{name}.weight"] + params[f"{name}.bias"]
 
 
 def linear(x: jax.Array, params: Params, name: str, product: Product = exact) -> jax.Array:
@@ -152,15 +181,20 @@ def attention(config: TowerConfig, params: Params, block: str, x: jax.Array, pro
     return linear((probabilities @ v).transpose(0, 2, 1, 3).reshape(batch, length, width), params, f"{block}attn_out", product)
 
 
-def pooled(config: TowerConfig, params: Params, pixels: jax.Array, product: Product = exact) -> jax.Array:
-    """Normalised pooled states [batch, tokens, embedding_length] of byte pixels [batch, size, size, 3]."""
+def stream(config: TowerConfig, params: Params, pixels: jax.Array, product: Product = exact) -> jax.Array:
+    """What the blocks leave for each patch, [batch, patches, embedding_length], of byte pixels [batch, size, size, 3]."""
     x = linear(patches(config, pixels), params, "v.patch_embd") + params["v.position_embd.weight"]
     for layer in range(config.block_count):
         block = f"v.blk.{layer}."
         x = x + attention(config, params, block, layer_norm(x, params, block + "ln1", config.epsilon), product)
         h = jax.nn.gelu(linear(layer_norm(x, params, block + "ln2", config.epsilon), params, block + "ffn_up", product), approximate=True)
         x = x + linear(h, params, block + "ffn_down", product)
-    x = layer_norm(x, params, "v.post_ln", config.epsilon)
+    return x
+
+
+def pooled(config: TowerConfig, params: Params, pixels: jax.Array, product: Product = exact) -> jax.Array:
+    """Normalised pooled states [batch, tokens, embedding_length] of byte pixels [batch, size, size, 3]."""
+    x = layer_norm(stream(config, params, pixels, product), params, "v.post_ln", config.epsilon)
     side, pool, width = config.side // config.pool, config.pool, config.embedding_length
     x = x.reshape(-1, side, pool, side, pool, width).mean(axis=(2, 4)).reshape(-1, side * side, width)
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + config.epsilon) * (1.0 + params["mm.soft_emb_norm.weight"])

@@ -27,11 +27,12 @@ from pipeline.batches import Corpus, Stage, batch
 from pipeline.copy_init import with_copying_heads
 from pipeline.grow import with_blocks, with_heads
 from pipeline.model import Config, Params
+from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-SHORT = Stage(until=0.6, length=512, rows=8, characters=(60, 240), code=(150, 1300), turns=(3, 8), chat=0.7, middle=0.24)
-LONG = Stage(until=0.6, length=2048, rows=2, characters=(1200, 4200), code=(600, 4500), turns=(3, 7), chat=0.8, middle=0.15)
+SHORT = Stage(until=0.6, length=512, rows=8, characters=(60, 240), code=(150, 1300), turns=(3, 8), chat=0.64, middle=0.3, pictures=0.25)
+LONG = Stage(until=0.6, length=2048, rows=2, characters=(1200, 4200), code=(600, 4500), turns=(3, 7), chat=0.76, middle=0.2, pictures=0.1)
 STAGES = (SHORT, SHORT, LONG, replace(SHORT, until=1.01), replace(LONG, until=1.01))
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
 WARM_UP_STEPS, DECAY_FROM = 60, 0.5
@@ -113,10 +114,10 @@ def read_progress(run: Path) -> dict[str, float]:
 
 def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config, params: Params, stages: tuple[Stage, ...], limits: Limits,
                  seed: int, stop_after: int | None = None, loss: Loss | None = None, transform: optax.GradientTransformation | None = None,
-                 fixed: dict[str, Params] | None = None) -> Params:
+                 fixed: dict[str, Params] | None = None, pool: SoftPool | None = None) -> Params:
     """Train from `params`, or go on from the run's checkpoint, until the limits or, for tests of resuming, `stop_after` steps.
 
-    `loss` sees each batch with what is `fixed`, such as a teacher's parameters, beside it.
+    `loss` sees each batch with what is `fixed`, such as a teacher's parameters, beside it; images are those of the `pool`, where there is one.
     """
     run.mkdir(parents=True, exist_ok=True)
     config.save(run / "config.json")
@@ -128,12 +129,12 @@ def run_training(run: Path, corpus: Corpus, tokenizer: Tokenizer, config: Config
     if progress["step"]:
         params, state = restore(run, params, state)
     last_time, last_save = time.monotonic(), time.monotonic()
-    with ThreadPoolExecutor(1) as pool, (run / "log.jsonl").open("a") as log:
+    with ThreadPoolExecutor(1) as worker, (run / "log.jsonl").open("a") as log:
 
         def prepared(step: int) -> Future[dict[str, np.ndarray]]:
             until = min(stage.until for stage in stages if limits.progress(progress) < stage.until)
             current = [stage for stage in stages if stage.until == until]
-            return pool.submit(batch, corpus, tokenizer, current[step % len(current)], seed, step)
+            return worker.submit(batch, corpus, tokenizer, current[step % len(current)], seed, step, pool)
 
         pending = prepared(int(progress["step"]))
         while limits.progress(progress) < 1 and progress["step"] != stop_after:
@@ -181,6 +182,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, help="with --start: grow to this many blocks")
     parser.add_argument("--kv-heads", type=int, help="with --start: grow to this many key/value heads")
     parser.add_argument("--window", type=int, help="tokens that local layers see, where it is not the shape's")
+    parser.add_argument("--soft", type=Path, help="drawings as a tower reads them (pipeline.soft_pool)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     config = Config.load(arguments.config) if arguments.config else Config()
@@ -194,7 +196,7 @@ def main() -> None:
         params = with_copying_heads(config, model.init(config, jax.random.key(arguments.seed)))
     config = replace(config, sliding_window=arguments.window or config.sliding_window)
     run_training(arguments.run, Corpus(arguments.corpus, "train"), tokenizer, config, params, STAGES, Limits(arguments.minutes), arguments.seed,
-                 loss=partial(model.loss, config, linear=model.half))
+                 loss=partial(model.loss, config, linear=model.half), pool=SoftPool(arguments.soft) if arguments.soft else None)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Train the image tower on drawings: every cell of the picture learns the piece that it says. Run again with the same --run to go on.
 
 Run from training/:  python -m pipeline.train_tower --run runs/tower --minutes 60
-The targets are known for each cell, so no text model takes part: the tower's soft token is scored against the embeddings of all pieces,
-and two more heads, thrown away later, learn the name at each node and the direction of each edge. Afterwards
-`python -m pipeline.export_tower` fits the projection to the text model's embeddings and writes the file.
+The targets are known for each cell, so no text model runs: the soft token of a cell is to lie nearest to the text model's scaled embedding of the
+piece that the cell says, and two more heads, thrown away later, learn the name at each node and the direction of each edge. `--start` fits the
+projection anew, to the text model as it is then. Afterwards the text model learns to read this tower (`pipeline.fill_pool`), and `pipeline.export_tower`
+writes the file.
 """
 
 import argparse
@@ -29,19 +30,26 @@ from pipeline import tower
 from pipeline.diagrams import draw
 from pipeline.export import read_params, write_parent
 from pipeline.model import Params, half_product
-from pipeline.pictures import GRAPHS, GRID, KINDS, Picture, compose, other, vocabulary
+from pipeline.pictures import CLASS, CLASSES, GRID, Picture, compose, other, piece_ids
+from pipeline.tokenizer import MODEL, Tokenizer
 from pipeline.tower import TowerConfig
 from pipeline.train import ALLOCATOR, ROOT, read_progress, restore, save
 
-CLASSES = [None, *vocabulary()]
-CLASS = {text: index for index, text in enumerate(CLASSES)}
 BATCH = 16
-DIRECTIONS = [None] + [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if (x, y) != (0, 0)]
+DIRECTIONS = [None, (0, -1), (-1, 0), (1, 0), (0, 1)]
+SHARPNESS = 16.0  # nats between an embedding and one at the mean squared distance between two of them
+NEARNESS = 0.5  # weight of the squared distance itself, of that mean
 MUON_RATE, ADAM_RATE = 4e-3, 2e-3
 WARM_UP_STEPS, DECAY_FROM = 100, 0.5
+SHARES = {"flow": 3.0, "call": 3.0, "code": 2.0, "error": 2.0, "bar": 1.2, "class": 0.8, "table": 0.8}
 DENSE_UNTIL = 0.25  # share of the run in which full tables and cards, which teach to read words, are drawn most
 CHECKPOINT_SECONDS = 120
 HELD_OUT_SEED = "held-out"
+PARENT = ROOT.parent / "models" / "parent.safetensors"
+WANTED = "wanted.npy"  # in the run's folder: the embeddings it is trained towards
+FIT_BATCHES = 40
+EMPTY_WEIGHT = 0.1  # of an empty cell in the first fit; most cells are empty
+RIDGE = 1e-3
 
 
 def helpers(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
@@ -59,11 +67,10 @@ def helpers(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
 def training_picture(rng: random.Random, progress: float) -> Picture:
     if rng.random() < 0.05:
         return other()
-    dense = 0.75 if progress < DENSE_UNTIL else 0.2
-    if rng.random() < dense:
+    if progress < DENSE_UNTIL and rng.random() < 0.7:
         kind = rng.choice(["table", "table", "class", "code", "error", "bar"])
         return compose(kind, rng.randint(8, 12) if kind == "class" else 6, rng)
-    kind = rng.choice([*GRAPHS * 3, *KINDS])
+    kind = rng.choices([*SHARES], [*SHARES.values()])[0]
     return compose(kind, rng.choice([2, 3, 4, 4, 5, 5, 6, 6, 6]), rng)
 
 
@@ -84,9 +91,20 @@ def make_batch(seed: int, step: int, progress: float) -> dict[str, np.ndarray]:
             "names": np.stack([names for names, _ in extra]), "directions": np.stack([directions for _, directions in extra])}
 
 
-def init(config: TowerConfig, seed: int) -> Params:
+def class_embeddings(params: dict[str, np.ndarray], tokenizer: Tokenizer) -> np.ndarray:
+    """What a soft token should be for each class, [classes, text width]: the embedding as the text model scales it."""
+    ids = piece_ids(tokenizer)
+    embedding = params["token_embd"]
+    return embedding[[ids[text] for text in CLASSES]] * np.float32(embedding.shape[1] ** 0.5)
+
+
+def init(config: TowerConfig, seed: int, text_width: int) -> Params:
     sample = make_batch(seed, -1, 1.0)["pixels"]
-    params = tower.init(config, jax.random.key(seed), len(CLASSES), sample)
+    return with_aids(config, tower.init(config, jax.random.key(seed), text_width, sample), seed)
+
+
+def with_aids(config: TowerConfig, params: Params, seed: int) -> Params:
+    """With new heads for what is only learnt beside the cells."""
     width = config.embedding_length
     keys = jax.random.split(jax.random.key(seed + 1))
     return {**params, "aid.names": jax.random.normal(keys[0], (width, len(CLASSES))) * width**-0.5,
@@ -100,16 +118,27 @@ def nats(scores: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.sum(each * said) / jnp.maximum(jnp.sum(said), 1) + jnp.sum(each * ~said) / jnp.maximum(jnp.sum(~said), 1)
 
 
+def scores_of(soft: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Scores [..., classes] of soft tokens by their squared distances from what they could be, in units of the mean one between two of those."""
+    apart = 2.0 * jnp.mean(jnp.sum((wanted - jnp.mean(wanted, axis=0)) ** 2, axis=-1))
+    distance = jnp.sum(soft**2, axis=-1, keepdims=True) + jnp.sum(wanted**2, axis=-1) - 2.0 * soft @ wanted.T
+    return distance * (-SHARPNESS / apart)
+
+
 def loss(config: TowerConfig, params: Params, data: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Of a batch with what each class is `wanted` to be, [classes, text width]."""
     states = tower.pooled(config, params, data["pixels"], half_product)
-    scores = states @ params["mm.input_projection.weight"]
+    scores = scores_of(states @ params["mm.input_projection.weight"], data["wanted"])
     cells = nats(scores, data["cells"])
     names = nats(states @ params["aid.names"], data["names"])
     directions = nats(states @ params["aid.directions"], data["directions"])
-    right = jnp.argmax(scores, axis=-1) == data["cells"]
     said = data["cells"] > 0
-    figures = {"cells": cells, "names": names, "directions": directions, "right": jnp.sum(right & said) / jnp.sum(said), "whole": jnp.mean(jnp.all(right, axis=-1))}
-    return cells + 0.5 * names + 0.5 * directions, figures
+    far = -jnp.take_along_axis(scores, data["cells"][..., None], axis=-1)[..., 0] / SHARPNESS
+    near = jnp.sum(far * said) / jnp.maximum(jnp.sum(said), 1) + jnp.mean(far * ~said)
+    right = jnp.argmax(scores, axis=-1) == data["cells"]
+    figures = {"cells": cells, "names": names, "directions": directions, "far": near, "right": jnp.sum(right & said) / jnp.sum(said),
+               "whole": jnp.mean(jnp.all(right, axis=-1))}
+    return cells + 0.3 * names + 0.5 * directions + NEARNESS * near, figures
 
 
 def optimiser(params: Params) -> optax.GradientTransformation:
@@ -131,10 +160,27 @@ def schedule(progress: float, step: int) -> float:
     return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
 
 
-def run_training(run: Path, config: TowerConfig, params: Params, minutes: float, seed: int, stop_after: int | None = None) -> Params:
-    """Train until `minutes` of training time are spent or `stop_after` steps done, from `params` or the run's checkpoint."""
+def fit_projection(config: TowerConfig, params: Params, wanted: np.ndarray, batches: int = FIT_BATCHES) -> np.ndarray:
+    """[width, text width] of least weighted squares over freshly drawn pictures."""
+    states = jax.jit(partial(tower.pooled, config))
+    width = config.embedding_length
+    left, right = np.zeros((width, width)), np.zeros((width, wanted.shape[1]))
+    for step in range(batches):
+        data = make_batch(-1, step, 1.0)
+        x = np.asarray(states(params, data["pixels"])).reshape(-1, width)
+        cells = data["cells"].reshape(-1)
+        weight = np.where(cells > 0, 1.0, EMPTY_WEIGHT)[:, None]
+        left += (x * weight).T @ x
+        right += (x * weight).T @ wanted[cells]
+    return np.linalg.solve(left + RIDGE * np.trace(left) / width * np.eye(width), right).astype(np.float32)
+
+
+def run_training(run: Path, config: TowerConfig, params: Params, wanted: np.ndarray, minutes: float, seed: int, stop_after: int | None = None,
+                 dense: bool = True) -> Params:
+    """Train until `minutes` of training time are spent or `stop_after` steps done, from `params` or the run's checkpoint; `dense` drawings first."""
     run.mkdir(parents=True, exist_ok=True)
     config.save(run / "config.json")
+    np.save(run / WANTED, wanted)
     params = jax.tree.map(jnp.copy, params)
     transform = optimiser(params)
     state = transform.init(params)
@@ -148,14 +194,14 @@ def run_training(run: Path, config: TowerConfig, params: Params, minutes: float,
         pending: list[Future[dict[str, np.ndarray]]] = []
 
         def ask(step: int) -> None:
-            pending.append(pool.submit(make_batch, seed, step, progress["seconds"] / total))
+            pending.append(pool.submit(make_batch, seed, step, progress["seconds"] / total if dense else 1.0))
 
         ask(int(progress["step"]))
         while progress["seconds"] < total and progress["step"] != stop_after:
             data = pending.pop(0).result()
             ask(int(progress["step"]) + 1)
             share = progress["seconds"] / total
-            params, state, value, figures = update(config, transform, params, state, data, schedule(share, int(progress["step"])))
+            params, state, value, figures = update(config, transform, params, state, {**data, "wanted": wanted}, schedule(share, int(progress["step"])))
             if not math.isfinite(float(value)):
                 raise SystemExit(f"the loss is not finite at step {progress['step']}: lower the learning rate and start from an older checkpoint")
             now = time.monotonic()
@@ -186,16 +232,26 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--config", type=Path, help="config.json of another shape")
     parser.add_argument("--start", type=Path, help="BF16 safetensors to go on from, its shape beside it")
+    parser.add_argument("--blocks", type=int, help="with --start: grow to this many blocks")
+    parser.add_argument("--text", type=Path, default=PARENT, help="safetensors of the text model whose embeddings soft tokens are to be like")
+    parser.add_argument("--tokenizer", type=Path, default=MODEL)
     parser.add_argument("--keep", type=Path, help="train no more: write the run's parameters here as BF16, to go on from later")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.keep:
         write_parent(TowerConfig.load(arguments.run / "config.json"), read_params(arguments.run / "checkpoint.safetensors"), arguments.keep)
         return
+    wanted = class_embeddings(read_params(arguments.text), Tokenizer(arguments.tokenizer))
     shape = arguments.start.with_suffix(".json") if arguments.start else arguments.config
     config = TowerConfig.load(shape) if shape else TowerConfig()
-    params = {name: jnp.asarray(value) for name, value in read_params(arguments.start).items()} if arguments.start else init(config, arguments.seed)
-    run_training(arguments.run, config, params, arguments.minutes, arguments.seed)
+    if arguments.start:
+        params = {name: jnp.asarray(value) for name, value in read_params(arguments.start).items() if name.startswith(("v.", "mm."))}
+        config, params = tower.with_blocks(config, params, arguments.blocks or config.block_count, make_batch(arguments.seed, -1, 1.0)["pixels"])
+        params["mm.input_projection.weight"] = jnp.asarray(fit_projection(config, params, wanted))
+        params = with_aids(config, params, arguments.seed)
+    else:
+        params = init(config, arguments.seed, wanted.shape[1])
+    run_training(arguments.run, config, params, wanted, arguments.minutes, arguments.seed, dense=not arguments.start)
 
 
 if __name__ == "__main__":

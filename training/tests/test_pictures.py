@@ -1,3 +1,4 @@
+import json
 import random
 
 import jax
@@ -6,12 +7,15 @@ import numpy as np
 import pytest
 
 from pipeline import model
+from pipeline.batches import Corpus, Stage, batch
 from pipeline.model import Config
 from pipeline.index_block import IndexFact
-from pipeline.pictures import CELLS, GRAPHS, KINDS, SLOT_COLUMNS, UNREADABLE, any_picture, compose, neighbours, picture_example
+from pipeline.pictures import CELLS, CLASSES, GRAPHS, GRID, KINDS, SLOT_COLUMNS, UNREADABLE, any_picture, compose, neighbours, picture_example
 from pipeline.prompt_form import RULES
+from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import Tokenizer
 
+TOKENIZER = Tokenizer()
 CONFIG = Config(vocabulary=64, embedding_length=32, block_count=2, head_count=2, key_length=32, feed_forward_length=64, sliding_window=300, sliding_pattern=2)
 
 
@@ -48,28 +52,59 @@ def test_graphs_are_connected_and_join_neighbours(kind):
 
 
 def test_an_example_holds_one_image_of_soft_rows():
-    tokenizer = Tokenizer()
-    ids, weights, soft = picture_example(tokenizer, random.Random(1), "Describe this image.")
+    tokenizer, picture = TOKENIZER, compose("flow", 4, random.Random(1))
+    ids, weights, soft = picture_example(tokenizer, picture, list(range(500, 500 + CELLS)), "Describe this image.")
     assert len(ids) == len(weights) == len(soft)
     begin, end = ids.index(tokenizer.control["<start_of_image>"]), ids.index(tokenizer.control["<end_of_image>"])
     assert end - begin - 1 == CELLS == sum(soft)
     assert soft[begin + 1:end] == [1] * CELLS
+    assert ids[begin + 1:end] == list(range(500, 500 + CELLS))
     answer = [token for token, weight in zip(ids, weights, strict=True) if weight]
     assert answer[-2:] == [tokenizer.control["<end_of_turn>"], *tokenizer.encode("\n")]
 
 
 def test_an_image_in_a_repository_stands_between_files_and_facts():
-    tokenizer = Tokenizer()
+    tokenizer = TOKENIZER
     facts = [IndexFact("image", "defined", "a.ts", 3, "const image = 1;")]
-    ids, _, soft = picture_example(tokenizer, random.Random(1), "Describe this image.", "=== a.ts\n1| x", facts)
+    ids, _, soft = picture_example(tokenizer, compose("flow", 4, random.Random(1)), [5] * CELLS, "Describe this image.", "=== a.ts\n1| x", facts)
     begin = soft.index(1)
     assert tokenizer.decode(ids[:begin - 1]).endswith(f"{RULES}\n\n=== a.ts\n1| x\n\n")
     assert tokenizer.decode(ids[begin + CELLS + 1:]).startswith("\n\nIndex:\n`image` is defined in a.ts:3| const image = 1;\n\nQuestion: Describe this image.")
 
 
+@pytest.mark.parametrize("kind", ["code", "error", "bar"])
+def test_words_and_values_are_said_in_the_cell_where_they_begin(kind):
+    for seed in range(20):
+        picture = compose(kind, 4, random.Random(seed))
+        if picture.upright:
+            continue
+        for row, (first, second) in enumerate(picture.rows, 1):
+            line = picture.cells[row * GRID:(row + 1) * GRID]
+            assert [cell for cell in line if cell] == [first, second]
+            letters = {"code": (len(picture.head), len(f"{picture.head}{first}(")), "error": (0, len(f"{first}: ")) if row == 1 else (5, len(f"  at {first} ("))}
+            expected = [(8 + 8 * n) // 32 for n in letters[kind]] if kind != "bar" else [0, (64 + 16 * int(second) + 4) // 32]
+            assert [line.index(first), len(line) - 1 - line[::-1].index(second)] == expected
+
+
 def test_without_a_kind_nothing_is_read():
     answers = {any_picture(random.Random(seed)).answer for seed in range(200) if any_picture(random.Random(seed)).cells[0] is None}
     assert answers == {UNREADABLE}
+
+
+def test_a_batch_gives_images_the_soft_tokens_of_their_pool(corpus_file, tmp_path):
+    wanted = np.random.default_rng(1).standard_normal((len(CLASSES), 8)).astype(np.float32)
+    soft = np.full((2, CELLS, 8), 3.0, np.float16)
+    np.savez(tmp_path / "pool.npz", wanted=wanted, soft=soft, answers=json.dumps(["Table:\nload | parse", UNREADABLE]))
+    stage = Stage(until=1.01, length=512, rows=4, characters=(60, 240), code=(150, 400), turns=(1, 3), chat=0.6, middle=0.2, pictures=0.6)
+    data = batch(Corpus(corpus_file, "train"), TOKENIZER, stage, 1, 1, SoftPool(tmp_path / "pool.npz"))
+    assert data["soft"].shape == (4, 512, 8)
+    seen = data["images"] > 0
+    assert seen.sum() >= 4 * CELLS
+    assert seen.sum() % CELLS == 0
+    assert not data["soft"][~seen].any()
+    assert (np.abs(data["soft"][seen]).sum(axis=-1) > 0).all()
+    assert set(data["tokens"][seen].tolist()) == {TOKENIZER.control["<image_soft_token>"]}
+    assert (data["soft"][seen] == 3.0).all(axis=-1).any()
 
 
 def test_rows_of_one_image_see_each_other_also_across_blocks_of_queries(monkeypatch):

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline import evaluate, export, model, qat
+from pipeline import evaluate, export, model, qat, scaling, train_tower
 from pipeline.batches import Corpus, Stage
+from pipeline.export_tower import write_mmproj
 from pipeline.model import Config
 from pipeline.ngram import CopyingNgram
 from pipeline.repository import Asked
 from pipeline.tokenizer import Tokenizer, train
+from pipeline.tower import TowerConfig
 from pipeline.train import Limits, read_progress, run_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,8 +80,25 @@ def measure(shipped, folder, held_out, corpus, tokenizer):
     table = evaluate.questions(engine, tokenizer, held_out, True, 1)["short"]
     assert table["where"]["asked"] == 1
     assert set(table["where"]) == {"asked", "exact", "cited", "path", "ended"}
+    tower_config = TowerConfig(embedding_length=64, block_count=1, head_count=2, feed_forward_length=64)
+    params = train_tower.init(tower_config, 1, CONFIG.embedding_length)
+    write_mmproj(tower_config, {name: np.asarray(value) for name, value in params.items() if name.startswith(("v.", "mm."))}, folder / "mmproj-model.gguf")
+    seen = evaluate.images(engine, 1, ("flow",))["flow"]
+    assert seen["6"] == {"pictures": 1, "exact": 0.0, "declined": 0.0}
     middle = evaluate.middles(engine, tokenizer, held_out, corpus, 5, 20_000)
     assert middle["all"]["asked"] == 5
+
+
+def test_a_shape_is_measured_on_what_it_was_not_trained_on(corpus_file, tmp_path, monkeypatch):
+    train(corpus_file, tmp_path / "tokenizer.model", CONFIG.vocabulary, 1_000_000)
+    shape = Config(vocabulary=928, embedding_length=128, block_count=2, head_count=2, key_length=32, feed_forward_length=64, sliding_window=128)
+    monkeypatch.setitem(scaling.SHAPES, "shipped", shape)
+    monkeypatch.setattr(scaling, "SHORT", STAGES[0])
+    row = scaling.scale("shipped", Corpus(corpus_file, "train"), Corpus(corpus_file, "held-out"), Tokenizer(tmp_path / "tokenizer.model"), 10_000)
+    assert row["tokens"] == 20 * 512
+    assert row["parameters"] > shape.vocabulary * shape.embedding_length
+    assert 0 < row["context"] < 8
+    assert 0 <= row["right"] <= 1
 
 
 def test_an_answer_is_marked_by_its_places():

@@ -8,11 +8,14 @@ import pytest
 
 from pipeline import export_tower, tower, train_tower
 from pipeline.diagrams import SIDE, draw
-from pipeline.pictures import CELLS, GRID, KINDS, compose, other
+from pipeline.fill_pool import make
+from pipeline.pictures import CELLS, CLASS, CLASSES, GRID, KINDS, UNREADABLE, compose, other
+from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import Tokenizer
 from pipeline.tower import TowerConfig
 
 CONFIG = TowerConfig(embedding_length=64, block_count=1, head_count=2, feed_forward_length=64)
+WANTED = np.random.default_rng(7).standard_normal((len(CLASSES), 48)).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,39 +61,80 @@ def test_pictures_of_no_kind_say_nothing():
 def test_targets_name_every_node_and_edge():
     picture = compose("flow", 6, random.Random(3))
     names, directions = train_tower.helpers(picture)
-    assert {train_tower.CLASSES[c] for c in names if c} == set(picture.nodes)
+    assert {CLASSES[c] for c in names if c} == set(picture.nodes)
     assert int((directions > 0).sum()) == len(picture.edges)
-    cells = [train_tower.CLASS[cell] for cell in picture.cells]
+    cells = [CLASS[cell] for cell in picture.cells]
     assert all(cells[i] > 0 for i in np.flatnonzero(directions))
     assert len(cells) == GRID * GRID
 
 
 def test_a_resumed_run_learns_on(tmp_path, monkeypatch):
     monkeypatch.setattr(train_tower, "BATCH", 4)
-    params = train_tower.init(CONFIG, 1)
-    train_tower.run_training(tmp_path, CONFIG, params, 60, seed=1, stop_after=10)
-    trained = train_tower.run_training(tmp_path, CONFIG, params, 60, seed=1, stop_after=60)
-    data = train_tower.make_batch(1, 1000, 0.0)
+    params = train_tower.init(CONFIG, 1, WANTED.shape[1])
+    train_tower.run_training(tmp_path, CONFIG, params, WANTED, 60, seed=1, stop_after=10)
+    trained = train_tower.run_training(tmp_path, CONFIG, params, WANTED, 60, seed=1, stop_after=60)
+    data = {**train_tower.make_batch(1, 1000, 0.0), "wanted": WANTED}
     before, after = (float(train_tower.loss(CONFIG, p, data)[0]) for p in (params, trained))
     assert after < 0.8 * before
+
+
+def test_a_cell_says_the_piece_whose_embedding_is_nearest():
+    scores = np.asarray(train_tower.scores_of(jnp.asarray(WANTED + 0.1), WANTED))
+    assert np.argmax(scores, axis=-1).tolist() == list(range(len(CLASSES)))
+    distance = ((WANTED[:, None] - WANTED[None]) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(np.asarray(train_tower.scores_of(jnp.asarray(WANTED), WANTED)), -train_tower.SHARPNESS * distance / distance.mean(), atol=2e-2)
+
+
+def test_more_blocks_change_nothing_at_first_and_look_at_their_places():
+    config = TowerConfig(block_count=5)
+    sample = train_tower.make_batch(1, 0, 1.0)["pixels"][:4]
+    params = tower.init(config, jax.random.key(0), 48, sample)
+    grown, more = tower.with_blocks(config, params, 6, sample)
+    assert grown.block_count == 6
+    np.testing.assert_allclose(tower.soft_tokens(config, params, sample), tower.soft_tokens(grown, more, sample), atol=1e-4)
+    x = tower.normalised(tower.stream(config, params, sample), config.epsilon)
+    side, size = config.side, config.embedding_length // config.head_count
+    for head, (down, right) in enumerate(tower.LOOKS[5]):
+        rows = slice(head * size, (head + 1) * size)
+        query, key = (x @ more[f"v.blk.5.attn_{name}.weight"][rows].T for name in "qk")
+        best = np.asarray(jnp.argmax(query @ key.transpose(0, 2, 1), axis=-1))
+        inside = [(y, z) for y in range(side) for z in range(side) if 0 <= y + down < side and 0 <= z + right < side]
+        hits = np.mean([best[:, y * side + z] == (y + down) * side + z + right for y, z in inside])
+        assert hits > 0.7
+
+
+def test_a_pool_keeps_what_the_tower_reads_and_declines_what_it_cannot(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.fill_pool.BATCH", 4)
+    params = {n: np.asarray(v) for n, v in train_tower.init(CONFIG, 1, 48).items() if n.startswith(("v.", "mm."))}
+    figures = make(CONFIG, params, WANTED, 8, tmp_path / "pool.npz")
+    assert figures["pictures"] == 8
+    pool = SoftPool(tmp_path / "pool.npz")
+    assert pool.soft.shape == (8, CELLS, 48)
+    assert set(pool.answers) == {UNREADABLE}  # an untrained tower reads nothing
+    drawn = [pool.draw(random.Random(seed)) for seed in range(60)]
+    assert all(soft.shape == (CELLS, 48) for _, soft in drawn)
+    made = [(picture, soft) for picture, soft in drawn if picture.kind != "drawn" and picture.kind != "other"]
+    assert 5 < len(made) < 50
+    nearest = [np.argmax(np.asarray(train_tower.scores_of(jnp.asarray(soft), WANTED)), axis=-1) for _, soft in made]
+    assert np.mean([[CLASSES[c] for c in found] == picture.cells for (picture, _), found in zip(made, nearest, strict=True)]) > 0.5
 
 
 def test_the_file_holds_the_tower_with_a_projection_that_says_pieces(tmp_path):
     tokenizer = Tokenizer()
     embedding = np.random.default_rng(5).standard_normal((tokenizer.size, 48)).astype(np.float32)
-    wanted = export_tower.class_embeddings({"token_embd": embedding}, tokenizer)
+    wanted = train_tower.class_embeddings({"token_embd": embedding}, tokenizer)
     np.testing.assert_allclose(wanted[0], embedding[tokenizer.control["<image_soft_token>"]] * 48**0.5, rtol=1e-6)
-    params = {n: v for n, v in train_tower.init(CONFIG, 1).items() if n.startswith(("v.", "mm."))}
-    projection = export_tower.fit_projection(CONFIG, params, wanted, batches=2)
+    params = {n: v for n, v in train_tower.init(CONFIG, 1, 48).items() if n.startswith(("v.", "mm."))}
+    projection = train_tower.fit_projection(CONFIG, params, wanted, batches=2)
     data = train_tower.make_batch(-1, 0, 1.0)
     states = np.asarray(tower.pooled(CONFIG, params, data["pixels"]))
-    weight = np.where(data["cells"] > 0, 1.0, export_tower.EMPTY_WEIGHT)[..., None]
+    weight = np.where(data["cells"] > 0, 1.0, train_tower.EMPTY_WEIGHT)[..., None]
 
     def error(matrix: np.ndarray) -> float:
         return float((weight * (states @ matrix - wanted[data["cells"]]) ** 2).sum())
 
     assert error(projection) < error(np.zeros_like(projection))
-    assert error(projection) < error(np.asarray(params["mm.input_projection.weight"])[:, :48])
+    assert error(projection) < error(np.asarray(params["mm.input_projection.weight"]))
     params["mm.input_projection.weight"] = projection
     out = tmp_path / "tower.gguf"
     export_tower.write_mmproj(CONFIG, {n: np.asarray(v) for n, v in params.items()}, out)
