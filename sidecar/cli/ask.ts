@@ -1,6 +1,5 @@
 /** `ask`: a question about a repository, answered in the terminal as the chat view would. */
 import path from 'node:path';
-import { HeadStore } from '../context/head-store.ts';
 import { RepositoryContext } from '../context/pack.ts';
 import { type ChatAnswer, ChatSession, type ChatSink } from '../session/chat-session.ts';
 import { ImageLibrary } from '../session/image-library.ts';
@@ -67,8 +66,7 @@ async function ask(context: CliContext, question: string): Promise<Asked> {
   const folder = path.resolve(textOption(context.values, 'repo') ?? '.');
   const withRepository = !flag(context.values, 'no-repo');
   const { cacheFolder } = context.common;
-  const heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
-  const repository = withRepository ? new RepositoryContext([{ folder, label: null }], heads) : null;
+  const repository = withRepository ? new RepositoryContext([{ folder, label: null }], cacheFolder) : null;
   const line = new ProgressLine(process.stderr);
   const host = new ModelHost(({ modelPath: _, signal: _signal, ...options }) => context.loadEngine(options));
   await host.select(context.modelPath(), {});

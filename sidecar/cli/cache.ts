@@ -1,5 +1,6 @@
 /** `cache`: what of prompts that were read is kept on disk; deletes it on command. */
 import { HeadStore } from '../context/head-store.ts';
+import { clearIndexFiles } from '../context/search/index-file.ts';
 import { clearStore, reportStore, verifyStore } from '../engine/kv/store/limits.ts';
 import { EmbeddingStore } from '../engine/vision/embedding-store.ts';
 import type { Command } from './command.ts';
@@ -17,6 +18,7 @@ export const command: Command = {
     if (flag(values, 'clear')) {
       const freed = (await clearStore(folder)) + (await images.clear());
       await new HeadStore(folder).clear();
+      clearIndexFiles(folder);
       print(`Deleted ${megabytes(freed)} from ${folder}.\n`);
       result({ folder, freed_bytes: freed, entries: 0, bytes: 0 });
       return;

@@ -6,14 +6,20 @@ import {
   type DiskReply,
   type DiskRequest,
   type Looked,
+  LookedMany,
   lookedOf,
   READ_FLAGS,
   type ReadResult,
 } from './disk.ts';
 
+let paths: readonly string[] = [];
 parentPort?.on('message', (request: DiskRequest) => {
-  const result = 'look' in request ? request.look.map(look) : request.read.map(read);
-  parentPort?.postMessage({ id: request.id, result } satisfies DiskReply);
+  const { id } = request;
+  if ('look' in request) {
+    if (request.look !== 'again') paths = request.look;
+    const { numbers } = LookedMany.of(paths.map(look));
+    parentPort?.postMessage({ id, result: numbers } satisfies DiskReply, [numbers.buffer]);
+  } else parentPort?.postMessage({ id, result: request.read.map(read) } satisfies DiskReply);
 });
 
 function look(path: string): Looked | null {

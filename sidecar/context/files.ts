@@ -3,9 +3,10 @@ import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
 import { type LeftOutReason, leftOutByName } from './belongs.ts';
 import { type Choice, decisionOn } from './choice.ts';
-import { DIRECT_DISK, type Disk, type Looked, type ReadItem, type ReadResult, ThreadDisk } from './disk.ts';
-import { type Passage, passageOf } from './relevance.ts';
+import { DIRECT_DISK, type Looked, type ReadResult, ThreadDisk } from './disk.ts';
+import { type PathTraits, pathTraits } from './path-kind.ts';
 import type { RepositoryFile } from './repository.ts';
+import { inSlices } from './slices.ts';
 
 /** Enough to keep a disk busy without holding many files in memory. */
 const READS_AT_ONCE = 8;
@@ -24,7 +25,7 @@ export class SourceFile {
   /** Changes whenever the text does. */
   readonly version: string;
   private encoded: { readonly tokenizer: Tokenizer; readonly ids: Uint32Array } | null = null;
-  private searchable: Passage | null = null;
+  private ofPath: PathTraits | null = null;
 
   constructor(path: string, text: string, version: string) {
     this.path = path;
@@ -46,10 +47,10 @@ export class SourceFile {
     return Math.ceil((this.text.length + this.path.length) / CHARACTERS_PER_TOKEN);
   }
 
-  /** Kept, so that the next question need not look at its words again. */
-  passage(): Passage {
-    this.searchable ??= passageOf(this.path, this.text);
-    return this.searchable;
+  /** Kept, since every question asks for them. */
+  traits(): PathTraits {
+    this.ofPath ??= pathTraits(this.path);
+    return this.ofPath;
   }
 }
 
@@ -59,10 +60,35 @@ export interface LeftOut {
   readonly tokens?: number;
 }
 
-type Known = { readonly version: string; readonly content: SourceFile | LeftOutReason };
+/** What the content of a file is decided from. */
+interface From {
+  readonly bytes: number;
+  readonly mtimeMs: number;
+  readonly pinned: boolean;
+}
+
+interface Known {
+  readonly content: SourceFile | LeftOutReason;
+  /** Absent where it has to be decided anew each time. */
+  readonly from?: From;
+}
+
+const DROPPED: Known = { content: 'dropped' };
+const UNREADABLE: Known = { content: 'unreadable' };
+
+export interface ReadFiles {
+  readonly sources: readonly SourceFile[];
+  readonly leftOut: readonly LeftOut[];
+}
 
 export class FileReader {
-  private known = new Map<string, Known>();
+  private files: readonly RepositoryFile[] = [];
+  private paths: readonly string[] = [];
+  /** Of each of `files`. */
+  private known: readonly Known[] = [];
+  /** The same object again where nothing has changed, so that what was made of it need not be made again. */
+  private last: ReadFiles = { sources: [], leftOut: [] };
+  private thread: ThreadDisk | null = null;
 
   /**
    * Never fails for the sake of one file: what cannot be read is listed as left out. Sources are in the order of `files`; where
@@ -74,97 +100,141 @@ export class FileReader {
     choice: Choice,
     onProgress: (done: number, total: number) => void,
     signal?: AbortSignal,
-  ): Promise<{ readonly sources: SourceFile[]; readonly leftOut: LeftOut[] }> {
-    const sources: SourceFile[] = [];
-    const leftOut: LeftOut[] = [];
-    const seen = new Map<string, Known>();
-    let held = 0;
-    const thread = files.length > FILES_WITHOUT_THREAD ? new ThreadDisk() : null;
-    const size = thread ? BATCH_ON_THREAD : READS_AT_ONCE;
-    try {
-      for (let first = 0; first < files.length; first += size) {
-        signal?.throwIfAborted();
-        const batch = files.slice(first, first + size);
-        const known = await this.readBatch(batch, unsaved, choice, thread ?? DIRECT_DISK);
-        for (const [i, { path, absolute }] of batch.entries()) {
-          const entry = known[i]!;
-          if (typeof entry.content === 'string') leftOut.push({ path, reason: entry.content });
-          else {
-            held += entry.content.text.length;
-            if (held > MAX_TOTAL_TEXT) leftOut.push({ path, reason: 'budget' });
-            else sources.push(entry.content);
-          }
-          if (held <= MAX_TOTAL_TEXT) seen.set(absolute, entry);
-          onProgress(first + i + 1, files.length);
-        }
+  ): Promise<ReadFiles> {
+    const before = await this.knownOf(files, signal);
+    const paths = files === this.files ? this.paths : files.map(({ absolute }) => absolute);
+    const disk = files.length > FILES_WITHOUT_THREAD ? this.startedThread() : DIRECT_DISK;
+    const size = disk === DIRECT_DISK ? READS_AT_ONCE : BATCH_ON_THREAD;
+    const looked = await disk.look(paths);
+    const known: Known[] = [];
+    const toRead: { readonly index: number; readonly from: From }[] = [];
+    const decide = (file: RepositoryFile, index: number) => {
+      const decision = decisionOn(choice, file.path);
+      const pinned = decision === 'pinned';
+      const decided =
+        decision === 'dropped'
+          ? DROPPED
+          : decidedOn(file, looked.at(index), unsaved.get(file.path), pinned, before[index]);
+      if ('content' in decided) known.push(decided);
+      else {
+        known.push(UNREADABLE);
+        toRead.push({ index, from: decided });
       }
-    } finally {
-      await thread?.close();
+    };
+    await inSlices(files, decide, signal);
+    const isKnown = files.length - toRead.length;
+    onProgress(isKnown, files.length);
+    for (let first = 0; first < toRead.length; first += size) {
+      signal?.throwIfAborted();
+      const batch = toRead.slice(first, first + size);
+      const results = await disk.read(
+        batch.map(({ index, from }) => ({ path: paths[index]!, pinned: from.pinned })),
+      );
+      for (const [i, { index, from }] of batch.entries()) {
+        known[index] = withText(files[index]!, results[i]!, from, before[index]);
+      }
+      onProgress(isKnown + first + batch.length, files.length);
     }
-    this.known = seen;
-    return { sources, leftOut };
+    const { sources, leftOut } = within(files, known);
+    this.files = files;
+    this.paths = paths;
+    this.known = known;
+    if (!alike(this.last, sources, leftOut)) this.last = { sources, leftOut };
+    return this.last;
   }
 
-  private async readBatch(
+  private startedThread(): ThreadDisk {
+    if (this.thread === null || this.thread.ended) this.thread = new ThreadDisk();
+    return this.thread;
+  }
+
+  /** What was known of each of `files` after the last reading. */
+  private async knownOf(
     files: readonly RepositoryFile[],
-    unsaved: ReadonlyMap<string, string>,
-    choice: Choice,
-    disk: Disk,
-  ): Promise<Known[]> {
-    const looked = await disk.look(files.map(({ absolute }) => absolute));
-    const toRead: { readonly index: number; readonly item: ReadItem; readonly version: string }[] = [];
-    const known = files.map((file, index): Known => {
-      const decision = decisionOn(choice, file.path);
-      if (decision === 'dropped') return { version: '', content: 'dropped' };
-      const pinned = decision === 'pinned';
-      const decided = this.decide(file, looked[index]!, unsaved.get(file.path), pinned);
-      if (typeof decided === 'object') return decided;
-      toRead.push({ index, item: { path: file.absolute, pinned }, version: decided });
-      return { version: '', content: 'unreadable' };
-    });
-    if (toRead.length === 0) return known;
-    const results = await disk.read(toRead.map(({ item }) => item));
-    for (const [i, { index, version }] of toRead.entries()) {
-      known[index] = this.withText(files[index]!, results[i]!, version);
-    }
+    signal: AbortSignal | undefined,
+  ): Promise<readonly (Known | undefined)[]> {
+    if (files === this.files) return this.known;
+    const byPath = new Map<string, Known>();
+    await inSlices(this.files, ({ absolute }, i) => byPath.set(absolute, this.known[i]!), signal);
+    const known: (Known | undefined)[] = [];
+    await inSlices(files, ({ absolute }) => known.push(byPath.get(absolute)), signal);
     return known;
   }
+}
 
-  /** What is known without reading the file; otherwise its version. */
-  private decide(
-    { path, absolute }: RepositoryFile,
-    looked: Looked | null,
-    unsaved: string | undefined,
-    pinned: boolean,
-  ): Known | string {
-    const before = this.known.get(absolute);
-    if (looked === null) return { version: '', content: 'unreadable' };
-    // Git lists a submodule, and a repository within this one, as one entry.
-    if (looked.kind === 'folder') return { version: '', content: 'repository' };
-    if (looked.kind !== 'file') return { version: '', content: 'link' };
-    const named = leftOutByName(path, looked.bytes);
-    if (named !== null && !(pinned && mayBePinned(named, looked.bytes)))
-      return { version: '', content: named };
-    if (unsaved !== undefined) {
-      const text = unsaved.replace(/\r\n?/g, '\n');
-      if (before?.content instanceof SourceFile && before.content.text === text) return before;
-      const version = `unsaved ${process.hrtime.bigint()}`;
-      return { version, content: new SourceFile(path, text, version) };
+/** What is beyond the limit of held text is forgotten, and left out. */
+function within(files: readonly RepositoryFile[], known: Known[]) {
+  const sources: SourceFile[] = [];
+  const leftOut: LeftOut[] = [];
+  let held = 0;
+  for (let i = 0; i < files.length; i++) {
+    const { path } = files[i]!;
+    const { content } = known[i]!;
+    if (typeof content === 'string') {
+      leftOut.push({ path, reason: content });
+      continue;
     }
-    const version = `${looked.mtimeMs} ${looked.bytes}${pinned ? ' pinned' : ''}`;
-    return before?.version === version ? before : version;
+    held += content.text.length;
+    if (held <= MAX_TOTAL_TEXT) sources.push(content);
+    else {
+      leftOut.push({ path, reason: 'budget' });
+      known[i] = UNREADABLE;
+    }
   }
+  return { sources, leftOut };
+}
 
-  private withText({ path, absolute }: RepositoryFile, result: ReadResult, version: string): Known {
-    if ('reason' in result) {
-      // It may be readable again without having changed.
-      return { version: result.reason === 'unreadable' ? '' : version, content: result.reason };
-    }
-    // A file written again with the same text is the same file: its ids and symbols still hold.
-    const before = this.known.get(absolute)?.content;
-    const same = before instanceof SourceFile && before.text === result.text;
-    return { version, content: same ? before : new SourceFile(path, result.text, version) };
+/** What is known without reading the file; otherwise what that is decided from. */
+function decidedOn(
+  { path }: RepositoryFile,
+  looked: Looked | null,
+  unsaved: string | undefined,
+  pinned: boolean,
+  before: Known | undefined,
+): Known | From {
+  if (looked === null) return UNREADABLE;
+  // Git lists a submodule, and a repository within this one, as one entry.
+  if (looked.kind === 'folder') return { content: 'repository' };
+  if (looked.kind !== 'file') return { content: 'link' };
+  const { bytes, mtimeMs } = looked;
+  const isBefore =
+    before?.from?.bytes === bytes && before.from.mtimeMs === mtimeMs && before.from.pinned === pinned;
+  if (unsaved === undefined && isBefore) return before;
+  const from = { bytes, mtimeMs, pinned };
+  const named = leftOutByName(path, bytes);
+  if (named !== null && !(pinned && mayBePinned(named, bytes))) return { content: named, from };
+  if (unsaved === undefined) return from;
+  const text = unsaved.replace(/\r\n?/g, '\n');
+  if (before?.content instanceof SourceFile && before.content.text === text) return before;
+  return { content: new SourceFile(path, text, `unsaved ${process.hrtime.bigint()}`) };
+}
+
+function withText(
+  { path }: RepositoryFile,
+  result: ReadResult,
+  from: From,
+  before: Known | undefined,
+): Known {
+  if ('reason' in result) {
+    // It may be readable again without having changed.
+    return result.reason === 'unreadable' ? UNREADABLE : { content: result.reason, from };
   }
+  // A file written again with the same text is the same file: its ids and symbols still hold.
+  const same =
+    before?.content instanceof SourceFile && before.content.text === result.text ? before.content : null;
+  const version = `${from.mtimeMs} ${from.bytes}${from.pinned ? ' pinned' : ''}`;
+  return { content: same ?? new SourceFile(path, result.text, version), from };
+}
+
+function alike(last: ReadFiles, sources: readonly SourceFile[], leftOut: readonly LeftOut[]): boolean {
+  return (
+    last.sources.length === sources.length &&
+    last.leftOut.length === leftOut.length &&
+    sources.every((file, i) => file === last.sources[i]) &&
+    leftOut.every(
+      ({ path, reason }, i) => path === last.leftOut[i]!.path && reason === last.leftOut[i]!.reason,
+    )
+  );
 }
 
 /** A person may insist on what is merely unlikely to help, within what a prompt could ever hold. */

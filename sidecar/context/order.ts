@@ -6,6 +6,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { gitArguments, type RepositoryFile, type Root } from './repository.ts';
+import { inSlices } from './slices.ts';
 
 const run = promisify(execFile);
 const COMMITS = 500;
@@ -51,19 +52,20 @@ export async function changeHistory(roots: readonly Root[]): Promise<ChangeHisto
 }
 
 /** Least changed first, by powers of two; unsaved files last; within a power of two as given, which is by path. */
-export function stableOrder<T extends Pick<RepositoryFile, 'path'>>(
+export async function stableOrder<T extends Pick<RepositoryFile, 'path'>>(
   files: readonly T[],
   counts: ReadonlyMap<string, number>,
   unsaved: ReadonlySet<string>,
-): T[] {
-  const step = (file: T) =>
-    (unsaved.has(file.path) ? 100 : 0) + Math.floor(Math.log2(1 + (counts.get(file.path) ?? 0)));
+  signal?: AbortSignal,
+): Promise<T[]> {
   const steps = new Map<number, T[]>();
-  for (const file of files) {
-    const at = step(file);
+  const add = (file: T) => {
+    const count = counts.get(file.path) ?? 0;
+    const at = (unsaved.has(file.path) ? 100 : 0) + Math.floor(Math.log2(1 + count));
     const group = steps.get(at);
     if (group) group.push(file);
     else steps.set(at, [file]);
-  }
+  };
+  await inSlices(files, add, signal);
   return [...steps].sort(([a], [b]) => a - b).flatMap(([, group]) => group);
 }

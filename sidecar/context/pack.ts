@@ -10,14 +10,16 @@ import type { IndexFact } from '../prompt/index-block.ts';
 import { type Choice, decisionOn, NO_CHOICE } from './choice.ts';
 import { FileReader, type LeftOut, type SourceFile } from './files.ts';
 import { shouldFold } from './fold.ts';
-import type { HeadStore } from './head-store.ts';
+import { HeadStore } from './head-store.ts';
 import { journalOf } from './journal.ts';
 import { mentionsIn, resolveMention, workspaceDiff } from './mentions.ts';
 import { type ChangeHistory, changeHistory, stableOrder } from './order.ts';
 import { outlineOf, stillHolds } from './outline.ts';
 import { type Head, isOutline, laidOut, type Packed, restored, storedHead } from './packed.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
-import { listFiles, type RepositoryFile, type Root, WorkspaceError } from './repository.ts';
+import { FileLister, type RepositoryFile, type Root, WorkspaceError } from './repository.ts';
+import { indexFileOf } from './search/index-file.ts';
+import { SearchThread } from './search/search-thread.ts';
 import { type Attention, selectParts } from './select-parts.ts';
 import { inSlices } from './slices.ts';
 import { SymbolIndex } from './symbols/symbol-index.ts';
@@ -62,8 +64,19 @@ export interface Snapshot {
   readonly leftOut: readonly LeftOut[];
 }
 
+/** Files in stable order, and what that was made from. */
+interface Ordered {
+  readonly sources: readonly SourceFile[];
+  readonly history: ChangeHistory;
+  readonly unsavedPaths: string;
+  readonly ordered: readonly SourceFile[];
+  readonly fingerprint: string;
+}
+
 /** An estimate this far over the limit is no matter of its error. */
 const CLEARLY_MORE = 4;
+
+const NAMES_AT_ONCE = 256;
 
 /** How long counts of changes are taken as still true. */
 const HISTORY_VALID_MS = 10 * 60 * 1000;
@@ -71,14 +84,19 @@ const HISTORY_VALID_MS = 10 * 60 * 1000;
 export class RepositoryContext {
   private readonly roots: readonly Root[];
   private readonly heads: HeadStore | null;
+  private readonly lister: FileLister;
   private readonly reader = new FileReader();
   private readonly index = new SymbolIndex();
+  private readonly search: SearchThread;
+  private ordered: Ordered | null = null;
   private changes: { readonly value: ChangeHistory; readonly time: number } | null = null;
 
-  /** `heads` keeps the head of the prompt for after a restart; null keeps it in memory alone. */
-  constructor(roots: readonly Root[], heads: HeadStore | null = null) {
+  /** `cacheFolder` keeps the head of the prompt and the lexical index for after a restart; null keeps them in memory alone. */
+  constructor(roots: readonly Root[], cacheFolder: string | null = null) {
     this.roots = roots;
-    this.heads = heads;
+    this.lister = new FileLister(roots);
+    this.heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
+    this.search = new SearchThread(cacheFolder === null ? null : indexFileOf(cacheFolder, roots));
   }
 
   /** Throws WorkspaceError where there is nothing to read. */
@@ -95,7 +113,7 @@ export class RepositoryContext {
 
   /** Throws WorkspaceError where a folder cannot be read. */
   async read({ unsaved, choice = NO_CHOICE, onProgress, signal }: ReadRequest): Promise<Snapshot> {
-    const files = await listFiles(this.roots, signal);
+    const files = await this.lister.list(signal);
     const texts = new Map(unsaved.map(({ path, text }) => [path, text]));
     return this.reader.read(files, texts, choice, onProgress, signal);
   }
@@ -104,10 +122,8 @@ export class RepositoryContext {
     const { tokenizer, signal, previous, choice = NO_CHOICE } = request;
     const { sources, leftOut } = request.snapshot ?? (await this.read(request));
     if (sources.length === 0) throw new WorkspaceError(nothingToRead(this.roots, leftOut));
-    const unsaved = new Set(request.unsaved.map(({ path }) => path));
     const history = await this.history();
-    const ordered = stableOrder(sources, history.counts, unsaved);
-    const fingerprint = await fingerprintOf(ordered, signal);
+    const { ordered, fingerprint } = await this.inOrder(sources, history, request);
     const goesOn =
       previous && sameChoice(previous.head.choice, choice)
         ? withJournal(previous, ordered, await this.staleOutlines(previous.head, sources), request)
@@ -126,6 +142,7 @@ export class RepositoryContext {
       pinned,
       attention: this.attention(request, history),
       symbols: (file) => this.index.symbols(file),
+      scores: (files, query) => this.search.scores(files, query, signal),
     });
     if (goesOn && (!selection.matches || selection.best.every((part) => covers(goesOn, part)))) {
       return {
@@ -176,8 +193,8 @@ export class RepositoryContext {
   }
 
   /** Every file that could be shown, in path order, before any is read. */
-  list(signal?: AbortSignal): Promise<RepositoryFile[]> {
-    return listFiles(this.roots, signal);
+  list(signal?: AbortSignal): Promise<readonly RepositoryFile[]> {
+    return this.lister.list(signal);
   }
 
   /** Files that the head outlines and that define something else now, with their outlines. */
@@ -200,6 +217,24 @@ export class RepositoryContext {
       open: new Set(focus?.open),
       recency: new Map([...recency, ...unsaved.map(({ path }) => [path, 1] as const)]),
     };
+  }
+
+  /** Kept while nothing changes: a question about 100,000 files would take longest here. */
+  private async inOrder(
+    sources: readonly SourceFile[],
+    history: ChangeHistory,
+    { unsaved, signal }: PackRequest,
+  ): Promise<Ordered> {
+    const unsavedPaths = unsaved.map(({ path }) => path).join('\0');
+    const before = this.ordered;
+    if (before?.sources === sources && before.history === history && before.unsavedPaths === unsavedPaths) {
+      return before;
+    }
+    const changed = new Set(unsaved.map(({ path }) => path));
+    const ordered = await stableOrder(sources, history.counts, changed, signal);
+    const fingerprint = await fingerprintOf(ordered, signal);
+    this.ordered = { sources, history, unsavedPaths, ordered, fingerprint };
+    return this.ordered;
   }
 
   private async history(): Promise<ChangeHistory> {
@@ -320,8 +355,16 @@ async function rest(
 
 async function fingerprintOf(ordered: readonly SourceFile[], signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  await inSlices(ordered, ({ path, version }) => hash.update(`${path}\0${version}\0`), signal);
-  return hash.digest('hex');
+  let names = '';
+  const add = ({ path, version }: SourceFile, i: number) => {
+    names += `${path}\0${version}\0`;
+    // A call for each would take longer than all of the hashing.
+    if (i % NAMES_AT_ONCE > 0) return;
+    hash.update(names);
+    names = '';
+  };
+  await inSlices(ordered, add, signal);
+  return hash.update(names).digest('hex');
 }
 
 function nothingToRead(roots: readonly Root[], leftOut: readonly LeftOut[]): string {

@@ -37,12 +37,35 @@ const KINDS: readonly Kind[] = [
   },
 ].map((kind) => ({ ...kind, words: kind.words.map(stem) }));
 
-export function pathWeight(path: string, query: Query): number {
-  return KINDS.reduce(
-    (weight, kind) =>
-      kind.paths.test(path) && !kind.words.some((word) => query.words.has(word))
-        ? weight * kind.weight
-        : weight,
-    1,
+/** What a path says of itself, whatever is asked. */
+export interface PathTraits {
+  /** Bit k: it is one of the k-th of KINDS. */
+  readonly kinds: number;
+  /** How well it introduces a project, from 0 to 1. */
+  readonly introduces: number;
+}
+
+export function pathTraits(path: string): PathTraits {
+  const kinds = KINDS.reduce((bits, { paths }, k) => (paths.test(path) ? bits | (1 << k) : bits), 0);
+  return { kinds, introduces: introductionOf(path) };
+}
+
+/** Factor on the score of a file, by its `kinds`. */
+export function kindWeights(query: Query): readonly number[] {
+  const weights = KINDS.map(({ weight, words }) =>
+    words.some((word) => query.words.has(word)) ? 1 : weight,
   );
+  return Array.from({ length: 1 << KINDS.length }, (_, kinds) =>
+    weights.reduce((product, weight, k) => (kinds & (1 << k) ? product * weight : product), 1),
+  );
+}
+
+function introductionOf(path: string): number {
+  if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return 1;
+  if (
+    /^(?:[^/]+\/)?(package\.json|Cargo\.toml|pyproject\.toml|go\.mod|pom\.xml|CMakeLists\.txt)$/.test(path)
+  ) {
+    return 1 / 2;
+  }
+  return /^[^/]+\.md$/i.test(path) ? 1 / 3 : 0;
 }

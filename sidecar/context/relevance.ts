@@ -1,7 +1,7 @@
 /** How well a piece of text answers a question: BM25 over stems, with more for paths, definitions and breadth. */
 import type { Query } from './question.ts';
 import { inSlices } from './slices.ts';
-import { identifiersOf, stem, wholeOf, wordsOf } from './words.ts';
+import { identifiersOf, wordsOf } from './words.ts';
 
 /** Usual values of Okapi BM25: how fast repeated words saturate, and how much length matters. */
 const K1 = 1.2;
@@ -25,61 +25,39 @@ export interface Passage {
   readonly length: number;
 }
 
+/**
+ * Tells of each word that can be found in `text` or by its path, with its weight, several times where it stands several times, and
+ * of each that is defined in it. `termsOf` gives the words of an identifier, the whole one first. Returns the words of the text.
+ */
+export function wordsIn<T>(
+  path: string,
+  text: string,
+  termsOf: (identifier: string) => readonly T[],
+  add: (term: T, weight: number) => void,
+  define: (term: T) => void,
+): number {
+  let length = 0;
+  for (const identifier of identifiersOf(text)) {
+    const terms = termsOf(identifier);
+    length += terms.length;
+    for (const term of terms) add(term, 1);
+  }
+  for (const identifier of identifiersOf(path))
+    for (const term of termsOf(identifier)) add(term, PATH_WEIGHT);
+  for (const match of text.matchAll(DEFINITION)) {
+    const terms = termsOf(match.groups?.['name'] ?? '');
+    if (terms.length > 0) define(terms[0]!);
+    for (const term of terms) add(term, DEFINITION_WEIGHT);
+  }
+  return length;
+}
+
 export function passageOf(path: string, text: string): Passage {
   const frequencies = new Map<string, number>();
   const defines = new Set<string>();
   const add = (word: string, weight: number) => frequencies.set(word, (frequencies.get(word) ?? 0) + weight);
-  const words = wordsOf(text);
-  for (const word of words) add(word, 1);
-  for (const word of wordsOf(path)) add(word, PATH_WEIGHT);
-  for (const match of text.matchAll(DEFINITION)) {
-    const name = match.groups?.['name'] ?? '';
-    defines.add(stem(wholeOf(name)));
-    for (const word of wordsOf(name)) add(word, DEFINITION_WEIGHT);
-  }
-  return { frequencies, defines, length: words.length };
-}
-
-/** Identifiers remembered; texts of one workspace share most of theirs. */
-const MOST_REMEMBERED = 500_000;
-
-/** {@link passageOf} with the words of one query alone: what else a text holds is counted but not kept. */
-export function passageMaker(query: Query): (path: string, text: string) => Passage {
-  const remembered = new Map<string, { readonly count: number; readonly hits: readonly string[] }>();
-  const lookAt = (identifier: string) => {
-    let known = remembered.get(identifier);
-    if (!known) {
-      const words = wordsOf(identifier);
-      known = { count: words.length, hits: words.filter((word) => query.words.has(word)) };
-      if (remembered.size < MOST_REMEMBERED) remembered.set(identifier, known);
-    }
-    return known;
-  };
-  return (path, text) => {
-    const frequencies = new Map<string, number>();
-    const add = (word: string, weight: number) =>
-      frequencies.set(word, (frequencies.get(word) ?? 0) + weight);
-    let length = 0;
-    for (const identifier of identifiersOf(text)) {
-      const { count, hits } = lookAt(identifier);
-      length += count;
-      for (const word of hits) add(word, 1);
-    }
-    const inText = frequencies.size > 0;
-    for (const identifier of identifiersOf(path))
-      for (const word of lookAt(identifier).hits) add(word, PATH_WEIGHT);
-    const defines = new Set<string>();
-    if (inText) {
-      for (const match of text.matchAll(DEFINITION)) {
-        const name = match.groups?.['name'] ?? '';
-        const { hits } = lookAt(name);
-        if (hits.length === 0) continue;
-        defines.add(stem(wholeOf(name)));
-        for (const word of hits) add(word, DEFINITION_WEIGHT);
-      }
-    }
-    return { frequencies, defines, length };
-  };
+  const length = wordsIn(path, text, wordsOf, add, (word) => defines.add(word));
+  return { frequencies, defines, length };
 }
 
 /** A score for each passage; 0 where no word of the question occurs. */
@@ -114,8 +92,7 @@ class Scorer {
   private readonly holding: Map<string, number>;
   private passages = 0;
   private length = 0;
-  private rarities: Map<string, number> | null = null;
-  private whole = 0;
+  private ready: Scoring | null = null;
 
   constructor(query: Query) {
     this.query = query;
@@ -129,29 +106,63 @@ class Scorer {
   }
 
   score({ frequencies, defines, length }: Passage): number {
-    this.rarities ??= this.raritiesOf();
-    const norm = K1 * (1 - B + (B * length) / Math.max(1, this.length / Math.max(1, this.passages)));
+    this.ready ??= new Scoring(this.query, this.passages, this.length, this.holding);
+    const norm = this.ready.norm(length);
     let score = 0;
     let breadth = 0;
-    for (const [word, rarity] of this.rarities) {
-      const f = frequencies.get(word);
-      if (f === undefined) continue;
-      breadth += rarity;
-      score += (rarity * f * (K1 + 1)) / (f + norm);
-      if (this.query.identifiers.has(word) && defines.has(word)) score += rarity * NAMED_DEFINITION;
+    for (const term of this.ready.terms) {
+      const frequency = frequencies.get(term.word);
+      if (frequency === undefined) continue;
+      breadth += term.rarity;
+      score += termScore(term, frequency, defines.has(term.word), norm);
     }
-    return score * (1 - BREADTH + (BREADTH * breadth) / Math.max(this.whole, 1e-9));
+    return this.ready.total(score, breadth);
+  }
+}
+
+export interface ScoredTerm {
+  readonly word: string;
+  readonly rarity: number;
+  /** An identifier of the question, whose definition counts for more. */
+  readonly named: boolean;
+}
+
+/** What a term adds to the score of a passage that has it so many times. */
+export function termScore(
+  { rarity, named }: ScoredTerm,
+  frequency: number,
+  defined: boolean,
+  norm: number,
+): number {
+  const bm25 = (rarity * frequency * (K1 + 1)) / (frequency + norm);
+  return named && defined ? bm25 + rarity * NAMED_DEFINITION : bm25;
+}
+
+/** The part of the score that is the same for all passages. */
+export class Scoring {
+  /** In the order of the question; only those that some passage has. */
+  readonly terms: readonly ScoredTerm[];
+  private readonly averageLength: number;
+  private readonly whole: number;
+
+  /** `holding`: how many of the `passages`, of `length` words together, have each word. */
+  constructor(query: Query, passages: number, length: number, holding: ReadonlyMap<string, number>) {
+    this.averageLength = Math.max(1, length / Math.max(1, passages));
+    this.terms = [...query.words].flatMap(([word, weight]) => {
+      const having = holding.get(word) ?? 0;
+      if (having === 0) return [];
+      const rarity = weight * Math.log(1 + (passages - having + 0.5) / (having + 0.5));
+      return [{ word, rarity, named: query.identifiers.has(word) }];
+    });
+    this.whole = this.terms.reduce((sum, { rarity }) => sum + rarity, 0);
   }
 
-  private raritiesOf(): Map<string, number> {
-    const rarities = new Map<string, number>();
-    for (const [word, weight] of this.query.words) {
-      const holding = this.holding.get(word)!;
-      if (holding === 0) continue;
-      const rarity = weight * Math.log(1 + (this.passages - holding + 0.5) / (holding + 0.5));
-      rarities.set(word, rarity);
-      this.whole += rarity;
-    }
-    return rarities;
+  norm(length: number): number {
+    return K1 * (1 - B + (B * length) / this.averageLength);
+  }
+
+  /** `score` and `breadth` are the sums of {@link termScore} and of rarities over the terms that a passage has. */
+  total(score: number, breadth: number): number {
+    return score * (1 - BREADTH + (BREADTH * breadth) / Math.max(this.whole, 1e-9));
   }
 }

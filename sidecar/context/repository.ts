@@ -44,41 +44,75 @@ const NEVER_WALKED: ReadonlySet<string> = new Set([
 ]);
 
 /** Sorted by path; throws WorkspaceError if a root is not a readable folder or holds too much. */
-export async function listFiles(roots: readonly Root[], signal?: AbortSignal): Promise<RepositoryFile[]> {
-  const lists = await Promise.all(roots.map((root) => listRoot(root, signal)));
-  const files = lists.flat();
-  if (files.length > MAX_FILES) {
-    throw new WorkspaceError(
-      `The workspace has ${files.length.toLocaleString('en-US')} files, more than the limit of ` +
-        `${MAX_FILES.toLocaleString('en-US')}. Open a smaller folder, or ignore what is generated in .gitignore.`,
-    );
-  }
-  return sortedInSlices(files, (a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0), signal);
+export function listFiles(roots: readonly Root[], signal?: AbortSignal): Promise<readonly RepositoryFile[]> {
+  return new FileLister(roots).list(signal);
 }
 
-async function listRoot(root: Root, signal?: AbortSignal): Promise<RepositoryFile[]> {
+/** Lists files again and again; the same array while they are the same, so that what was made of it still holds. */
+export class FileLister {
+  private readonly roots: readonly Root[];
+  private readonly before = new Map<Root, Listing>();
+  private last: { readonly listings: readonly Listing[]; readonly files: readonly RepositoryFile[] } | null =
+    null;
+
+  constructor(roots: readonly Root[]) {
+    this.roots = roots;
+  }
+
+  /** See {@link listFiles}. */
+  async list(signal?: AbortSignal): Promise<readonly RepositoryFile[]> {
+    const listings = await Promise.all(
+      this.roots.map(async (root) => {
+        const listing = await listRoot(root, this.before.get(root), signal);
+        this.before.set(root, listing);
+        return listing;
+      }),
+    );
+    if (this.last?.listings.every((listing, i) => listing === listings[i])) return this.last.files;
+    const files = listings.flatMap(({ files }) => files);
+    if (files.length > MAX_FILES) {
+      throw new WorkspaceError(
+        `The workspace has ${files.length.toLocaleString('en-US')} files, more than the limit of ` +
+          `${MAX_FILES.toLocaleString('en-US')}. Open a smaller folder, or ignore what is generated in .gitignore.`,
+      );
+    }
+    const byPath = (a: RepositoryFile, b: RepositoryFile) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);
+    this.last = { listings, files: await sortedInSlices(files, byPath, signal) };
+    return this.last.files;
+  }
+}
+
+interface Listing {
+  /** Paths, each with a zero character after it. */
+  readonly names: string;
+  readonly files: readonly RepositoryFile[];
+}
+
+async function listRoot(root: Root, before: Listing | undefined, signal?: AbortSignal): Promise<Listing> {
   try {
     await fs.readdir(root.folder);
   } catch (error) {
     throw new WorkspaceError(`The folder ${root.folder} cannot be read: ${reasonOf(error)}.`);
   }
-  const relative = (await listWithGit(root.folder, signal)) ?? (await walk(root.folder, signal));
+  const names = (await listWithGit(root.folder, signal)) ?? (await walk(root.folder, signal));
+  if (before?.names === names) return before;
   const files: RepositoryFile[] = [];
-  await inSlices(
-    relative,
-    (file) =>
-      files.push({
-        path: root.label === null ? file : `${root.label}/${file}`,
-        absolute: path.join(root.folder, file),
-        root,
-      }),
-    signal,
-  );
-  return files;
+  // Many times as fast as path.join for each.
+  const over = path.join(root.folder, path.sep);
+  let last = '';
+  const add = (file: string) => {
+    // Git lists a file in conflict several times.
+    if (file === '' || file === last) return;
+    last = file;
+    const inside = path.sep === '/' ? file : file.replaceAll('/', path.sep);
+    files.push({ path: root.label === null ? file : `${root.label}/${file}`, absolute: over + inside, root });
+  };
+  await inSlices(names.split('\0'), add, signal);
+  return { names, files };
 }
 
 /** Null when there is no git, or the folder is in no work tree, so that the walk has to do. */
-async function listWithGit(folder: string, signal?: AbortSignal): Promise<string[] | null> {
+async function listWithGit(folder: string, signal?: AbortSignal): Promise<string | null> {
   try {
     const { stdout } = await run('git', gitArguments(['ls-files', '-co', '--exclude-standard', '-z']), {
       cwd: folder,
@@ -87,15 +121,7 @@ async function listWithGit(folder: string, signal?: AbortSignal): Promise<string
       encoding: 'utf8',
       ...(signal && { signal }),
     });
-    const found = new Set<string>();
-    await inSlices(
-      stdout.split('\0'),
-      (file) => {
-        if (file !== '') found.add(file);
-      },
-      signal,
-    );
-    return [...found];
+    return stdout;
   } catch (error) {
     signal?.throwIfAborted();
     if ((error as { code?: unknown }).code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
@@ -110,7 +136,8 @@ export function gitArguments(command: readonly string[]): string[] {
   return ['-c', 'core.fsmonitor=false', '-c', 'core.quotePath=false', ...command];
 }
 
-async function walk(folder: string, signal?: AbortSignal): Promise<string[]> {
+/** Paths, each with a zero character after it. */
+async function walk(folder: string, signal?: AbortSignal): Promise<string> {
   const found: string[] = [];
   /** Rules of this folder and those above, each with the folder they count from. */
   type Rules = readonly { readonly base: string; readonly rules: Ignore }[];
@@ -148,7 +175,7 @@ async function walk(folder: string, signal?: AbortSignal): Promise<string[]> {
     }
   };
   await visit('', []);
-  return found;
+  return found.map((name) => `${name}\0`).join('');
 }
 
 /** What went wrong with a file or folder, in words. */

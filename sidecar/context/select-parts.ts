@@ -8,9 +8,9 @@ import type { SourceFile } from './files.ts';
 import { linkedScores } from './links.ts';
 import { packedOutline } from './outline.ts';
 import { type PackedFile, packedPart } from './packed-file.ts';
-import { pathWeight } from './path-kind.ts';
-import { queryOf } from './question.ts';
-import { type Passage, passageMaker, passageOf, scoreInSlices } from './relevance.ts';
+import { kindWeights } from './path-kind.ts';
+import { type Query, queryOf } from './question.ts';
+import { type Passage, passageOf, scoreInSlices } from './relevance.ts';
 import { inSlices, sortedInSlices } from './slices.ts';
 import type { FileSymbols } from './symbols/extract.ts';
 
@@ -56,8 +56,6 @@ interface Part {
 
 /** Only the most relevant files are cut into parts; a file that is not among them would not be chosen. */
 const FILES_CUT = 200;
-/** With more files than these, words are looked up anew for each question rather than kept. */
-const FILES_KEPT = 3000;
 const CHARACTERS_PER_TOKEN = 3;
 /** Found with bench/retrieval.ts, like the weights below. */
 const PARTS_AIMED_AT = 10;
@@ -96,6 +94,8 @@ export async function selectParts(
     readonly question: readonly string[];
     readonly attention: Attention;
     readonly symbols: (file: SourceFile) => Promise<FileSymbols>;
+    /** A score for each of these files, which are all there are. */
+    readonly scores: (files: readonly SourceFile[], query: Query) => Promise<Float64Array>;
     /** Taken whole, before anything else. */
     readonly pinned?: readonly SourceFile[];
     readonly signal?: AbortSignal;
@@ -173,29 +173,20 @@ async function rankedParts(
   ordered: readonly SourceFile[],
   request: Pick<
     Parameters<typeof selectParts>[1],
-    'budget' | 'question' | 'attention' | 'symbols' | 'signal'
+    'budget' | 'question' | 'attention' | 'symbols' | 'scores' | 'signal'
   >,
 ): Promise<{ readonly parts: readonly Part[]; readonly candidates: readonly Candidate[] }> {
   const query = queryOf(request.question);
-  const make = ordered.length > FILES_KEPT ? passageMaker(query) : null;
-  const whole: Passage[] = [];
-  await inSlices(
-    ordered,
-    (file) => {
-      // The other words of many files would fill the memory.
-      whole.push(make ? make(file.path, file.text) : file.passage());
-    },
-    request.signal,
-  );
-  const fileScores = await scoreInSlices(whole, query, request.signal);
+  const weights = kindWeights(query);
+  const fileScores = await request.scores(ordered, query);
   const hits: Candidate[] = [];
   const others: Candidate[] = [];
   await inSlices(
     ordered,
     (file, fileIndex) => {
-      const introduction = introduces(file.path, request.attention);
+      const introduction = introduces(file, request.attention);
       if (fileScores[fileIndex] === 0 && introduction === 0 && others.length >= FILES_CUT) return;
-      const weight = pathWeight(file.path, query) * attentionWeight(file.path, request.attention);
+      const weight = weights[file.traits().kinds]! * attentionWeight(file.path, request.attention);
       const score = weight * fileScores[fileIndex]! + introduction;
       (score > 0 ? hits : others).push({ file, fileIndex, weight, score });
     },
@@ -262,15 +253,8 @@ function attentionWeight(path: string, { active, open, recency }: Attention): nu
   return seen * (1 + RECENT * (recency.get(path) ?? 0));
 }
 
-function introduces(path: string, { active }: Attention): number {
-  if (path === active) return 2 * INTRODUCES;
-  if (/^(?:[^/]+\/)?readme(\.\w+)?$/i.test(path)) return INTRODUCES;
-  if (
-    /^(?:[^/]+\/)?(package\.json|Cargo\.toml|pyproject\.toml|go\.mod|pom\.xml|CMakeLists\.txt)$/.test(path)
-  ) {
-    return INTRODUCES / 2;
-  }
-  return /^[^/]+\.md$/i.test(path) ? INTRODUCES / 3 : 0;
+function introduces(file: SourceFile, { active }: Attention): number {
+  return file.path === active ? 2 * INTRODUCES : INTRODUCES * file.traits().introduces;
 }
 
 /** Neighbouring parts of a file become one; all parts of a file become the file. */

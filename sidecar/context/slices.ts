@@ -47,6 +47,8 @@ async function mergedInSlices<T>(
   compare: (a: T, b: T) => number,
   signal: AbortSignal | undefined,
 ): Promise<T[]> {
+  // Mostly in order already.
+  if (compare(left.at(-1)!, right[0]!) <= 0) return [...left, ...right];
   const merged: T[] = [];
   let l = 0;
   await inSlices(

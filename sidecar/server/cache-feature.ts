@@ -1,6 +1,7 @@
 /** gemma/cacheReport and gemma/clearCache: what of prompts that were read lies on disk, and deleting it. */
 import type { InitializeParams } from 'vscode-languageserver/node';
 import { HeadStore } from '../context/head-store.ts';
+import { clearIndexFiles } from '../context/search/index-file.ts';
 import { clearStore, reportStore } from '../engine/kv/store/limits.ts';
 import { EmbeddingStore } from '../engine/vision/embedding-store.ts';
 import { type CacheReport, CacheReportRequest, ClearCacheRequest } from '../protocol/methods.ts';
@@ -29,6 +30,7 @@ export class CacheFeature implements Feature {
       try {
         if (this.folder === null) return { freedBytes: 0 };
         await new HeadStore(this.folder).clear();
+        clearIndexFiles(this.folder);
         const images = await new EmbeddingStore(this.folder).clear();
         return { freedBytes: images + (await clearStore(this.folder)) };
       } catch (error) {

@@ -1,7 +1,6 @@
 /** gemma/chat: a question in, progress and text out as notifications, the account of it as the result. */
 import type { CancellationToken, InitializeParams } from 'vscode-languageserver/node';
 import { type Choice, NO_CHOICE } from '../context/choice.ts';
-import { HeadStore } from '../context/head-store.ts';
 import { PathSearch } from '../context/mentions.ts';
 import { type Focus, RepositoryContext, type UnsavedText } from '../context/pack.ts';
 import { ContextFullError } from '../prompt/budget.ts';
@@ -42,7 +41,7 @@ export class ChatFeature implements Feature {
   private readonly context: ServerContext;
   private readonly cache: Pick<CacheFeature, 'report'>;
   private readonly session: ChatSession;
-  private heads: HeadStore | null;
+  private cacheFolder: string | null;
   /** As the client last said it. */
   private choice: Choice = NO_CHOICE;
   private repository: { readonly key: string; readonly context: RepositoryContext } | null = null;
@@ -60,7 +59,7 @@ export class ChatFeature implements Feature {
     images: ImageLibrary,
     cacheFolder: string | null,
   ) {
-    this.heads = cacheFolder === null ? null : new HeadStore(cacheFolder);
+    this.cacheFolder = cacheFolder;
     this.context = context;
     this.cache = cache;
     this.session = new ChatSession(context.host, images);
@@ -68,7 +67,7 @@ export class ChatFeature implements Feature {
 
   initialize(params: InitializeParams) {
     // Whoever wants no KV on disk wants no source text there either.
-    if (cacheFromWire(params.initializationOptions) === null) this.heads = null;
+    if (cacheFromWire(params.initializationOptions) === null) this.cacheFolder = null;
     const options: unknown = params.initializationOptions;
     if (typeof options === 'object' && options !== null && 'choice' in options)
       this.choice = choiceFromWire(options.choice);
@@ -220,7 +219,7 @@ export class ChatFeature implements Feature {
     if (roots.length === 0) return null;
     const key = JSON.stringify(roots);
     if (this.repository?.key !== key)
-      this.repository = { key, context: new RepositoryContext(roots, this.heads) };
+      this.repository = { key, context: new RepositoryContext(roots, this.cacheFolder) };
     return this.repository.context;
   }
 

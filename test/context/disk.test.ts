@@ -4,7 +4,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { DIRECT_DISK, ThreadDisk } from '../../sidecar/context/disk.ts';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
-import { temporaryFolder, writeFiles } from '../support/repository.ts';
+import { FileLister } from '../../sidecar/context/repository.ts';
+import { git, temporaryFolder, temporaryRepository, writeFiles } from '../support/repository.ts';
 
 test('a thread sees and reads what the process itself would', async () => {
   const folder = temporaryFolder({
@@ -22,7 +23,7 @@ test('a thread sees and reads what the process itself would', async () => {
   const looked = await thread.look(paths);
   assert.deepEqual(looked, await DIRECT_DISK.look(paths));
   assert.deepEqual(
-    looked.map((entry) => entry?.kind ?? null),
+    paths.map((_, i) => looked.at(i)?.kind ?? null),
     ['file', 'file', 'file', 'folder', 'file', 'other', null],
   );
   const read = await thread.read(items);
@@ -58,4 +59,46 @@ test('a large workspace is read the same way: everything once, then what changed
   const before = new Map(first.sources.map((file) => [file.path, file]));
   const fresh = second.sources.filter((file) => before.get(file.path) !== file).map(({ path }) => path);
   assert.deepEqual(fresh, [names[7], 'new.txt']);
+});
+
+test('where nothing has changed the lists are the same objects, and a change is seen in them', async () => {
+  const names = Array.from({ length: 2100 }, (_, i) => `f${i}.txt`);
+  const folder = temporaryRepository(Object.fromEntries(names.map((name) => [name, name])));
+  const roots = [{ folder, label: null }];
+  const lister = new FileLister(roots);
+  const files = await lister.list();
+  assert.equal(await lister.list(), files);
+  const context = new RepositoryContext(roots);
+  const request = { unsaved: [], onProgress: () => {} };
+  const first = await context.read(request);
+  assert.equal(await context.read(request), first);
+  const edited = await context.read({ ...request, unsaved: [{ path: 'f7.txt', text: 'typed' }] });
+  assert.equal(edited.sources.find(({ path }) => path === 'f7.txt')?.text, 'typed');
+  assert.equal((await context.read(request)).sources.find(({ path }) => path === 'f7.txt')?.text, 'f7.txt');
+  writeFiles(folder, { 'f9.txt': 'written' });
+  assert.equal((await context.read(request)).sources.find(({ path }) => path === 'f9.txt')?.text, 'written');
+  writeFiles(folder, { 'new.txt': 'new' });
+  unlinkSync(path.join(folder, 'f3.txt'));
+  const paths = (await lister.list()).map((file) => file.path);
+  assert.ok(
+    paths.includes('new.txt') && paths.includes('f3.txt'),
+    'git lists what it tracks, also where it is gone',
+  );
+  assert.equal((await context.read(request)).leftOut[0]?.path, 'f3.txt');
+});
+
+test('a file in conflict is listed once', async () => {
+  const folder = temporaryRepository({ 'a.ts': 'first\n', 'b.ts': 'b\n' });
+  git(folder, 'checkout', '--quiet', '-b', 'other');
+  writeFiles(folder, { 'a.ts': 'other\n' });
+  git(folder, 'commit', '--all', '--quiet', '--message', 'Other');
+  git(folder, 'checkout', '--quiet', '-');
+  writeFiles(folder, { 'a.ts': 'mine\n' });
+  git(folder, 'commit', '--all', '--quiet', '--message', 'Mine');
+  assert.throws(() => git(folder, 'merge', '--quiet', 'other'));
+  const files = await new FileLister([{ folder, label: null }]).list();
+  assert.deepEqual(
+    files.map((file) => file.path),
+    ['a.ts', 'b.ts'],
+  );
 });

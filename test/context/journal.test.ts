@@ -184,7 +184,7 @@ test('folding keeps the unchanged beginning and moves what changed to the end', 
 test('after a restart the head is the same, edits since then are told, and a damaged head is as none', async () => {
   const folder = temporaryRepository({ 'a.ts': file('a'), 'b.ts': file('b'), 'c.ts': file('c') });
   const cache = temporaryFolder();
-  const started = () => new RepositoryContext([{ folder, label: null }], new HeadStore(cache));
+  const started = () => new RepositoryContext([{ folder, label: null }], cache);
   const first = await started().pack({ ...BIG, unsaved: [], previous: null });
   writeFiles(folder, { 'a.ts': file('a').replace('a30 = 30', 'a30 = 31') });
   const next = await started().pack({ ...BIG, unsaved: [], previous: null });

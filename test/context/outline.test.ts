@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HeadStore } from '../../sidecar/context/head-store.ts';
 import { namesOf, outlineOf, stillHolds } from '../../sidecar/context/outline.ts';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
 import type { Packed } from '../../sidecar/context/packed.ts';
@@ -88,7 +87,7 @@ test('files that do not fit are outlined, within the budget, the same every time
 test('an outline stays while what it says holds; when not, the new one is told; a restart keeps it', async () => {
   const folder = temporaryFolder(FILES);
   const cache = temporaryFolder();
-  const started = () => new RepositoryContext([{ folder, label: null }], new HeadStore(cache));
+  const started = () => new RepositoryContext([{ folder, label: null }], cache);
   const context = started();
   const first = await context.pack({ ...REQUEST, previous: null });
   writeFiles(folder, { 'src/sum.ts': FILES['src/sum.ts'].replace('this.total += value', 'return') });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chunksOf } from '../../sidecar/context/chunks.ts';
-import { pathWeight } from '../../sidecar/context/path-kind.ts';
+import { kindWeights, pathTraits } from '../../sidecar/context/path-kind.ts';
 import { queryOf } from '../../sidecar/context/question.ts';
-import { passageMaker, passageOf, scorePassages } from '../../sidecar/context/relevance.ts';
+import { passageOf, scorePassages } from '../../sidecar/context/relevance.ts';
 import { stem, wordsOf } from '../../sidecar/context/words.ts';
 
 test('identifiers count whole, whatever joins their parts, and in their parts', () => {
@@ -70,7 +70,9 @@ test('words of the question meet the identifier that joins them', () => {
 
 test('tests, documents and data stand back unless they are asked about', () => {
   const weights = (question: string) =>
-    ['src/a.ts', 'src/a.test.ts', 'docs/a.md', 'package.json'].map((p) => pathWeight(p, queryOf([question])));
+    ['src/a.ts', 'src/a.test.ts', 'docs/a.md', 'package.json'].map(
+      (p) => kindWeights(queryOf([question]))[pathTraits(p).kinds]!,
+    );
   const [code, tests, documents, data] = weights('How does it load?');
   assert.ok(code === 1 && tests! < 1 && documents! < 1 && data! < 1);
   assert.equal(weights('What is tested about loading?')[1], 1);
@@ -113,19 +115,4 @@ test('a line longer than a part stays whole', () => {
       [3, 3],
     ],
   );
-});
-
-test('a passage made for one query scores as one made for all', () => {
-  const query = queryOf(['Where are `lineNumbers` decoded, and by which decoder?']);
-  const make = passageMaker(query);
-  const texts = [
-    'export function lineNumbers(decoder) { return decoder.line_numbers }',
-    'nothing here',
-    'decode',
-    '',
-  ];
-  const all = texts.map((text, i) => passageOf(`src/decoder${i}.ts`, text));
-  const some = texts.map((text, i) => make(`src/decoder${i}.ts`, text));
-  assert.deepEqual([...scorePassages(some, query)], [...scorePassages(all, query)]);
-  assert.ok(scorePassages(some, query)[0]! > 0);
 });
