@@ -31,7 +31,7 @@ export const chatStyles = css`
     margin: 0 auto;
   }
 
-  article {
+  .message {
     border-radius: 8px;
   }
 

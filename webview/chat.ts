@@ -145,16 +145,16 @@ export class GemmaChat extends LitElement {
         ...attachments.map((attachment) => html`<li>${attachmentChip(attachment)}</li>`),
       ];
       // White space counts in the question, so its own stays out of the template.
-      return html`<article class="question" role="listitem" aria-label="You" tabindex=${tabIndex}>${chips.length === 0 ? nothing : html`<ul class="chips" aria-label="Sent along">${chips}</ul>`}${text}</article>`;
+      return html`<div class="message question" role="listitem" aria-label="You" tabindex=${tabIndex}>${chips.length === 0 ? nothing : html`<ul class="chips" aria-label="Sent along">${chips}</ul>`}${text}</div>`;
     }
     const reading = message.end === 'streaming' && message.text === '';
-    return html`<article class="answer" role="listitem" aria-label="Gemma" tabindex=${tabIndex}>
+    return html`<div class="message answer" role="listitem" aria-label="Gemma" tabindex=${tabIndex}>
       ${
         reading
           ? html`<gemma-reading-progress .line=${progressLine(this.state)}></gemma-reading-progress>`
           : html`<gemma-answer .message=${message} ?last=${last}></gemma-answer>${last ? leftOutNote(this.state) : nothing}`
       }
-    </article>`;
+    </div>`;
   }
 
   #receive(message: Exclude<HostMessage, { type: 'reply' }>): void {
@@ -273,7 +273,7 @@ export class GemmaChat extends LitElement {
   /** Arrow keys go from message to message. */
   #move(event: KeyboardEvent): void {
     const { target } = event;
-    if (!(target instanceof HTMLElement) || target.tagName !== 'ARTICLE') return;
+    if (!(target instanceof HTMLElement) || !target.classList.contains('message')) return;
     const steps: Readonly<Record<string, Element | null | undefined>> = {
       ArrowUp: target.previousElementSibling,
       ArrowDown: target.nextElementSibling,

@@ -52,6 +52,10 @@ export const composerStyles = css`
     font-variant-numeric: tabular-nums;
   }
 
+  .warning {
+    display: inline-block;
+  }
+
   .warning .codicon {
     font-size: 12px;
     vertical-align: text-bottom;

@@ -126,7 +126,7 @@ export class GemmaComposer extends LitElement {
           @paste=${this.#pasted}
           @blur=${this.#closeMentions}
         ></textarea>
-        ${this.busy ? nothing : costLine(this.preview)}
+        ${this.busy ? nothing : costLine(this.preview, this.mentions.length > 0)}
         <div class="row">
           <button
             class="icon-button"
@@ -142,6 +142,7 @@ export class GemmaComposer extends LitElement {
             class="model"
             type="button"
             title="Choose model file…"
+            aria-label="Model: ${this.model}. Choose another"
             data-testid="model"
             @click=${() => void send({ type: 'fix', action: 'choose-model' }).catch(() => {})}
           >

@@ -51,7 +51,9 @@ export const contextStyles = css`
 
   .text-button[aria-pressed='true'] {
     background: var(--vscode-inputOption-activeBackground);
-    border-color: var(--vscode-inputOption-activeBorder, var(--vscode-contrastActiveBorder, transparent));
+    border-color: var(--vscode-contrastActiveBorder, var(--vscode-inputOption-activeBorder, transparent));
+    /* High contrast has no backgrounds to tell it by. */
+    box-shadow: inset 0 0 0 1px var(--vscode-contrastActiveBorder, transparent);
     color: var(--vscode-inputOption-activeForeground);
   }
 

@@ -112,8 +112,8 @@ function withSlash(path: string): string {
 export function nodeWords(node: ContextNode): string {
   const name =
     node.kind === 'rest'
-      ? `${counted(node.files, 'small file')} in ${node.path || 'the workspace'}`
-      : node.path;
+      ? `${count(node.files)} more small ${node.files === 1 ? 'file' : 'files'} in ${node.path || 'the workspace'}`
+      : `${node.path}${node.pinned === true ? ' (pinned)' : ''}`;
   const states = STATES.filter((state) => node.tokens[state] > 0);
   const first = states[0];
   const parts =
@@ -122,7 +122,7 @@ export function nodeWords(node: ContextNode): string {
       : states.map((state) => `${STATE_LABELS[state].toLowerCase()} ${count(node.tokens[state])}`).join(', ');
   const reason = node.reason === undefined ? '' : ` (${LEFT_OUT_REASONS[node.reason]})`;
   const files = node.kind === 'folder' ? `${counted(node.files, 'file')}, ` : '';
-  return `${name}: ${files}${counted(totalTokens(node), 'token')}; ${parts}${reason}${node.pinned === true ? '; pinned' : ''}`;
+  return `${name}: ${files}${counted(totalTokens(node), 'token')}; ${parts}${reason}`;
 }
 
 export interface WindowPart {

@@ -15,11 +15,15 @@ export function costWords({ toRead, cachedInMemory, cachedOnDisk, seconds }: Cos
   ].join(', ');
 }
 
-export function costLine(preview: CostPreview | null): TemplateResult | typeof nothing {
+/** `isMentioning`: a mention is being written, and is of course not known yet. */
+export function costLine(
+  preview: CostPreview | null,
+  isMentioning: boolean,
+): TemplateResult | typeof nothing {
   if (preview === null || preview.overLong !== undefined) return nothing;
   const { unknownMentions, reason } = preview;
   const unknown =
-    unknownMentions.length === 0
+    unknownMentions.length === 0 || isMentioning
       ? nothing
       : html`<span class="warning">${icon('warning')} ${unknownMentions.join(', ')}: not in this workspace</span>`;
   return html`<p class="cost quiet" data-testid="cost" title=${reason ?? nothing}>${costWords(preview)} ${unknown}</p>`;

@@ -18,6 +18,9 @@ export interface ShownPixels {
 /** A step of the arrow keys, as a part of the picture's side. */
 const KEY_STEP = 0.02;
 
+const HELP_WHOLE = 'Drag over the part to send, or hold Shift and press the arrow keys to make it smaller.';
+const HELP_PART = 'Arrow keys move the part, with Shift they change its size. Enter sends it.';
+
 export class GemmaRegionDialog extends LitElement {
   static override properties = {
     pixels: { attribute: false },
@@ -50,11 +53,11 @@ export class GemmaRegionDialog extends LitElement {
   override render() {
     const { width, height } = this.pixels;
     const { chosen } = this;
-    const whole = chosen.width === width && chosen.height === height;
+    const whole = this.#isWhole;
     const size = `${count(chosen.width)} × ${count(chosen.height)} pixels at ${count(chosen.x)}, ${count(chosen.y)}`;
     return html`
       <dialog aria-label="Choose the part to send" @close=${this.#closed} data-testid="region-dialog">
-        <p id="help" class="quiet">Drag over the part to send. Arrow keys move it, with Shift they change its size.</p>
+        <p id="help" class="quiet">${whole ? HELP_WHOLE : HELP_PART}</p>
         <div
           class="stage"
           tabindex="0"
@@ -91,6 +94,10 @@ export class GemmaRegionDialog extends LitElement {
         </div>
       </dialog>
     `;
+  }
+
+  get #isWhole(): boolean {
+    return this.chosen.width === this.pixels.width && this.chosen.height === this.pixels.height;
   }
 
   #closed(): void {
@@ -141,6 +148,11 @@ export class GemmaRegionDialog extends LitElement {
 
   #key(event: KeyboardEvent): void {
     const { width, height } = this.pixels;
+    if (event.key === 'Enter') {
+      event.preventDefault();
+      void this.#use(this.#isWhole ? null : this.chosen);
+      return;
+    }
     const [right, down] = DIRECTIONS[event.key] ?? [0, 0];
     if (right === 0 && down === 0) return;
     event.preventDefault();

@@ -30,6 +30,7 @@ export class GemmaTokenMeter extends LitElement {
   constructor() {
     super();
     this.open = false;
+    this.addEventListener('keydown', (event) => this.#key(event));
   }
 
   override render() {
@@ -53,21 +54,23 @@ export class GemmaTokenMeter extends LitElement {
     `;
   }
 
+  /** The keyboard follows what opens, and comes back. */
   #toggle(): void {
     this.open = !this.open;
+    const target = this.open ? '.panel' : '.meter';
+    void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(target)?.focus());
   }
 
-  #close(event: KeyboardEvent): void {
-    if (event.key !== 'Escape') return;
+  #key(event: KeyboardEvent): void {
+    if (event.key !== 'Escape' || !this.open) return;
     event.stopPropagation();
-    this.open = false;
-    void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>('.meter')?.focus());
+    this.#toggle();
   }
 
   #panel(parts: readonly MeterPart[], percent: number): TemplateResult {
     const { tokenUse } = this.use;
     return html`
-      <section class="panel" role="dialog" aria-label="What fills the context" @keydown=${this.#close}>
+      <section class="panel" role="dialog" tabindex="-1" aria-label="What fills the context">
         <header>
           <strong>Context</strong>
           <span class="quiet">${percent} % of ${tokenCapacity(tokenUse.contextLength)} tokens</span>
@@ -171,6 +174,7 @@ export class GemmaTokenMeter extends LitElement {
       }
 
       .panel {
+        outline: none;
         position: absolute;
         inset: auto -1px calc(100% + 6px) -1px;
         z-index: 2;

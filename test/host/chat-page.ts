@@ -35,7 +35,7 @@ export class ChatPage {
 
   /** Text of the last answer without its code blocks; empty while there is none. */
   async lastText(): Promise<string> {
-    const prose = this.#frame.locator('article.answer gemma-answer .prose');
+    const prose = this.#frame.locator('.message.answer gemma-answer .prose');
     return (await prose.count()) === 0 ? '' : ((await prose.last().textContent()) ?? '').trim();
   }
 
@@ -101,7 +101,7 @@ export class ChatPage {
           let stopped = false;
           const look = () => {
             const activity = main.getAttribute('data-state');
-            const answer = [...main.querySelectorAll('article.answer')].at(-1);
+            const answer = [...main.querySelectorAll('.message.answer')].at(-1);
             const reading = answer?.querySelector('gemma-reading-progress')?.shadowRoot?.querySelector('p');
             const prose = answer?.querySelector('gemma-answer')?.shadowRoot?.querySelector('.prose');
             if (activity === 'reading' || activity === 'streaming') begun = true;

@@ -65,7 +65,7 @@ describe('the tiles of a context', () => {
       words('src/price/price.ts'),
       'src/price/price.ts: 2,400 tokens; read and kept 1,800, left out 600 (did not fit)',
     );
-    assert.equal(words('src/index.ts'), 'src/index.ts: 400 tokens; read and kept; pinned');
+    assert.equal(words('src/index.ts'), 'src/index.ts (pinned): 400 tokens; read and kept');
     assert.equal(
       words('test'),
       'test: 9 files, 2,640 tokens; read and kept 240, definitions only 1,100, left out 1,300',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import type { CostPreview } from '../../sidecar/protocol/context-types.ts';
 import type { HostMessage } from '../../webview/messages.ts';
 import { type ChatState, INITIAL_STATE, type ModelMessage, type UserMessage } from '../../webview/state.ts';
 import { hostileMarkdown } from './hostile-markdown.ts';
@@ -11,6 +12,17 @@ const READY: ChatState = {
   ...INITIAL_STATE,
   sidecar: { state: 'running' },
   workspace: { folder: 'shop', trusted: true },
+};
+
+const FREE_PREVIEW: CostPreview = {
+  promptTokens: 90,
+  contextLength: 8192,
+  reserved: 1024,
+  cachedInMemory: 80,
+  cachedOnDisk: 0,
+  toRead: 10,
+  unknownMentions: [],
+  files: 1,
 };
 
 function answer(text: string, end: ModelMessage['end'] = 'complete'): ModelMessage {
@@ -90,6 +102,9 @@ describe('the chat page', { skip }, () => {
       assert.deepEqual(await page.requests(), []);
       await input.pressSequentially('@p');
       await page.receive({ type: 'mentions', query: 'p', mentions });
+      const preview = { ...FREE_PREVIEW, unknownMentions: ['@p'] };
+      await page.receive({ type: 'event', event: { type: 'previewed', preview } });
+      assert.doesNotMatch((await page.get('cost').textContent()) ?? '', /not in this workspace/);
       await input.press('ArrowDown');
       assert.equal(await page.get('mention-status').textContent(), 'problems, 2 of 2');
       await input.press('Tab');
@@ -123,6 +138,11 @@ describe('the chat page', { skip }, () => {
         unknownMentions: [],
         files: 412,
       };
+      await page.receive({
+        type: 'event',
+        event: { type: 'previewed', preview: { ...preview, unknownMentions: ['@carts'] } },
+      });
+      assert.match((await page.get('cost').textContent()) ?? '', /@carts: not in this workspace/);
       await page.receive({ type: 'event', event: { type: 'previewed', preview } });
       const cost = ((await page.get('cost').textContent()) ?? '').trim();
       assert.equal(cost, '12,400 tokens to read, 81,000 kept, about 0:35');
@@ -257,6 +277,14 @@ describe('the chat page', { skip }, () => {
     assert.match(
       (await page.get('left-out').textContent()) ?? '',
       /2 files read, 1 left out\s+a\.png\s+binary/,
+    );
+    await page.page.keyboard.press('Escape');
+    assert.equal(await page.get('left-out').count(), 0);
+    assert.ok(await page.get('meter').evaluate((meter) => meter.matches(':focus')));
+    await page.page.keyboard.press('Enter');
+    await page.page.keyboard.press('Tab');
+    assert.ok(
+      await page.page.getByRole('button', { name: 'Close' }).evaluate((close) => close.matches(':focus')),
     );
     await page.page.keyboard.press('Escape');
     assert.equal(await page.get('left-out').count(), 0);

@@ -351,8 +351,9 @@ describe('pictures on the chat page', { skip }, () => {
       await page.get('region-stage').waitFor();
     }
 
-    async function chosenRegion(): Promise<unknown> {
-      await page.get('use-region').click();
+    async function chosenRegion(how: 'click' | 'Enter'): Promise<unknown> {
+      if (how === 'click') await page.get('use-region').click();
+      else await page.page.keyboard.press('Enter');
       const handle = await page.page.waitForFunction(() => {
         const { sentToHost } = globalThis as unknown as PageGlobals;
         return sentToHost.find(({ request }) => request?.type === 'choose-region')?.request ?? null;
@@ -365,7 +366,7 @@ describe('pictures on the chat page', { skip }, () => {
       for (let i = 0; i < 10; i++) await page.page.keyboard.press('Shift+ArrowLeft');
       for (let i = 0; i < 5; i++) await page.page.keyboard.press('ArrowRight');
       await page.page.keyboard.press('Shift+ArrowUp');
-      assert.deepEqual(await chosenRegion(), { x: 40, y: 0, width: 320, height: 196 });
+      assert.deepEqual(await chosenRegion('Enter'), { x: 40, y: 0, width: 320, height: 196 });
     });
 
     it('by the pointer', async () => {
@@ -375,7 +376,7 @@ describe('pictures on the chat page', { skip }, () => {
       await page.page.mouse.down();
       await page.page.mouse.move(box.x + box.width * 0.75, box.y + box.height * 0.75);
       await page.page.mouse.up();
-      const region = (await chosenRegion()) as { x: number; y: number; width: number; height: number };
+      const region = (await chosenRegion('click')) as { x: number; y: number; width: number; height: number };
       // The pointer moves in whole pixels of the screen.
       for (const [value, wanted] of [
         [region.x, 100],

@@ -1,5 +1,6 @@
 /** A page of draw.io as SVG. */
 
+import type { Drawing } from '../draw-diagram.ts';
 import { arrowAt } from './arrows.ts';
 import { curve, roundedLine, shortened } from './edge-line.ts';
 import { type Box, centreOf, distance, type Point, rotated } from './geometry.ts';
@@ -11,12 +12,6 @@ import { corners } from './route.ts';
 import { titleSize } from './shapes.ts';
 import { colourOf, isOn, numberOf } from './style.ts';
 import { element, path } from './svg.ts';
-
-export interface Drawing {
-  readonly svg: string;
-  /** What is not drawn as draw.io does, in sentences. */
-  readonly notes: readonly string[];
-}
 
 const MARGIN = 10;
 

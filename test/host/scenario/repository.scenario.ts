@@ -1,6 +1,7 @@
 /** A person asks about this repository: reading it shows progress and can be stopped; the next question is answered. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { violations } from '../../support/axe.ts';
 import { Workbench } from '../browser.ts';
 import { ChatPage } from '../chat-page.ts';
 import { type HostServer, startServer } from '../server.ts';
@@ -70,6 +71,13 @@ describe('chat about this repository', () => {
         return { text: style.color, background: style.backgroundColor };
       });
       assert.notEqual(text, background);
+      const page = await workbench.webviewWith('gemma-chat');
+      // The page is transparent, and what is behind it is not of its frame.
+      await page.locator('body').evaluate((body) => {
+        const { style } = body as unknown as { readonly style: { backgroundColor: string } };
+        style.backgroundColor = 'var(--vscode-sideBar-background)';
+      });
+      assert.deepEqual(await violations(page, { only: ['color-contrast'] }), []);
     });
   }
 });
