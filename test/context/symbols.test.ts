@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
 import { askedFor } from '../../sidecar/context/symbols/asked-for.ts';
+import { thingsIn } from '../../sidecar/context/symbols/concepts.ts';
 import { importsFile } from '../../sidecar/context/symbols/module-path.ts';
 import { parseSymbols } from '../../sidecar/context/symbols/parse.ts';
 import { questionKeys } from '../../sidecar/context/symbols/question-keys.ts';
@@ -101,6 +102,61 @@ test('what a question names and asks for is what the built-in model learnt to ex
   }
 });
 
+test('imports within functions and by calls are imports too', async () => {
+  const modules = async (path: string, text: string) =>
+    (await parseSymbols(path, text)).imports.map(({ line, module, names }) => [line, module, names]);
+  assert.deepEqual(
+    await modules(
+      'a.ts',
+      "import { a } from './a.ts';\nexport * from './re.ts';\nexport async function load() {\n  const { b, c: d } = await import('./b.ts');\n" +
+        "  const e = require('./e.js');\n  return () => import('./lazy.ts');\n}\nconst no = imported('./no.ts');\nimport(variable);\n",
+    ),
+    [
+      [1, './a.ts', ['a']],
+      [2, './re.ts', []],
+      [4, './b.ts', ['b', 'c', 'd']],
+      [5, './e.js', ['e']],
+      [6, './lazy.ts', []],
+    ],
+  );
+  assert.deepEqual(
+    await modules('a.py', 'import os\n\ndef late():\n    from pkg.b import c\n    return c\n'),
+    [
+      [1, 'os', ['os']],
+      [4, 'pkg.b', ['pkg', 'b', 'c']],
+    ],
+  );
+});
+
+test('a thing that a question speaks of in plain words is found as the type that code defines', async () => {
+  assert.deepEqual(thingsIn('What does the page pool do?'), [['PagePool', 'Page']]);
+  assert.deepEqual(thingsIn('Who imports the KV cache, and where is the file?'), [
+    ['KVCache', 'KvCache', 'KV', 'Kv'],
+  ]);
+  assert.deepEqual(thingsIn('How is it done?'), []);
+  const folder = temporaryFolder({
+    'src/pool.ts': '/** Pages to give. */\nexport class PagePool {}\nexport const page = 1;\n',
+    'src/use.ts': "import { PagePool } from './pool.ts';\nnew PagePool();\n",
+  });
+  const context = new RepositoryContext([{ folder, label: null }]);
+  const snapshot = await context.read({ unsaved: [], onProgress: () => {} });
+  const facts = async (question: string) => indexBlock(await context.facts(question, snapshot));
+  assert.equal(
+    await facts('Where is the page pool?'),
+    'Index:\n`PagePool` is defined in src/pool.ts:2| export class PagePool {}\n`PagePool` says src/pool.ts:2| Pages to give.',
+  );
+  assert.equal(
+    await facts('Who imports the page pool?'),
+    "Index:\n`PagePool` is imported in src/use.ts:1| import { PagePool } from './pool.ts';",
+  );
+  assert.equal(await facts('Where is the swimming pool?'), '');
+  assert.doesNotMatch(
+    await facts('Is `page` beside the page pool?'),
+    /PagePool` is/,
+    'a name that is known is enough',
+  );
+});
+
 test('imports meet the files they name', () => {
   assert.ok(importsFile('src/b.ts', './a.ts', 'src/a.ts'));
   assert.ok(importsFile('src/x/b.ts', '../a', 'src/a.ts'));
@@ -139,7 +195,11 @@ test('facts of a question about a real folder', async () => {
   const kinds = async (question: string) =>
     (await facts(question)).split('\n').flatMap((line) => /^`[^`]+` (?:is )?(\w+)/.exec(line)?.[1] ?? []);
   assert.deepEqual(await kinds('What does `add` take?'), ['defined', 'says']);
-  assert.deepEqual(await kinds('What does `src/a.ts` hold?'), ['holds', 'holds']);
+  assert.deepEqual(
+    await kinds('What does `src/a.ts` hold?'),
+    ['holds'],
+    'lines after the first say no more than the line',
+  );
   assert.deepEqual(await kinds('Who imports `add`?'), ['imported']);
   assert.deepEqual(await kinds('Where is `src/a.ts` imported?'), ['imported']);
   assert.deepEqual(await kinds('Where is `add` used?'), ['defined', 'says', 'imported']);

@@ -63,7 +63,53 @@ export function symbolsOf(root: Node, text: string, language: Language): FileSym
     }
   };
   for (const child of root.namedChildren) if (child) visit(child, child, 0, 0);
+  addImportsWithin(root, text, language, lines, imports);
   return { definitions, imports };
+}
+
+/** Words that an import within a function, or one that is a call, has in any language. */
+const IMPORT_WORDS = /\b(?:import|require|use|using|include)\b/;
+
+/** Those that the walk over definitions does not come by: within functions, and calls that import. */
+function addImportsWithin(
+  root: Node,
+  text: string,
+  { imports: types, importCalls }: Language,
+  lines: readonly string[],
+  imports: Import[],
+): void {
+  if (!IMPORT_WORDS.test(text)) return;
+  const known = new Set(imports.map(({ line }) => line));
+  const before = imports.length;
+  for (const node of root.descendantsOfType([...types, ...(importCalls ? ['call_expression'] : [])])) {
+    if (!node || imports.length >= MOST_DEFINITIONS || known.has(node.startPosition.row + 1)) continue;
+    if (node.type === 'call_expression') addImportCall(node, lines, imports);
+    else addImport(node, lines, imports);
+  }
+  if (imports.length > before) imports.sort((a, b) => a.line - b.line);
+}
+
+/** `import('./a.ts')` and `require('./a.js')`, with the names that a pattern takes from it. */
+function addImportCall(node: Node, lines: readonly string[], imports: Import[]): void {
+  const callee = node.childForFieldName('function');
+  if (callee?.type !== 'import' && callee?.text !== 'require') return;
+  const source = node.childForFieldName('arguments')?.namedChild(0);
+  if (source?.type !== 'string') return;
+  let declarator = node.parent;
+  if (declarator?.type === 'await_expression') declarator = declarator.parent;
+  const pattern = declarator?.type === 'variable_declarator' ? declarator.childForFieldName('name') : null;
+  const names = pattern?.descendantsOfType([
+    'identifier',
+    'shorthand_property_identifier_pattern',
+    'property_identifier',
+  ]);
+  const line = node.startPosition.row + 1;
+  imports.push({
+    line,
+    text: (lines[line - 1] ?? '').trim(),
+    module: unquoted(source.text),
+    names: [...new Set(names?.flatMap((name) => name?.text ?? []))],
+  });
 }
 
 /** They hold one definition, whose comment stands before them. */

@@ -10,6 +10,8 @@ export interface Language {
   /** Looked into for more: wrappers and bodies. Bodies of functions are not. */
   readonly containers: ReadonlySet<string>;
   readonly imports: ReadonlySet<string>;
+  /** Calls of `import` and `require` import too. */
+  readonly importCalls?: boolean;
 }
 
 const set = (names: string): ReadonlySet<string> => new Set(names.split(' ').filter((name) => name !== ''));
@@ -26,6 +28,7 @@ const SCRIPT = {
       'object_type statement_block expression_statement',
   ),
   imports: set('import_statement export_statement'),
+  importCalls: true,
 };
 
 const C_FAMILY: Language = {

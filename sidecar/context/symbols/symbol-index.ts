@@ -7,6 +7,7 @@ import type { IndexFact } from '../../prompt/index-block.ts';
 import type { SourceFile } from '../files.ts';
 import { inSlices } from '../slices.ts';
 import { askedFor } from './asked-for.ts';
+import { thingsIn } from './concepts.ts';
 import type { FileSymbols } from './extract.ts';
 import { languageOf } from './languages.ts';
 import { importsFile } from './module-path.ts';
@@ -40,53 +41,76 @@ export class SymbolIndex {
     return symbols;
   }
 
-  /** What is known of the names in a question, in the order in which it names them. */
+  /**
+   * What is known of the names in a question, in the order in which it names them; where it names nothing that is known, of
+   * the things that it speaks of.
+   */
   async facts(question: string, files: readonly SourceFile[]): Promise<IndexFact[]> {
     const facts: IndexFact[] = [];
-    let plainText = 0;
+    const spent = { plainText: 0 };
     for (const { key, code } of questionKeys(question)) {
-      const named = fileOf(key, files);
-      const found: IndexFact[] = [];
-      if (named) {
-        for (const { depth, line, text } of (await this.symbols(named)).definitions) {
-          if (depth === 0) found.push({ key, kind: 'holds', path: named.path, line, text });
-        }
-      }
-      // What a definition or an import of `a.b.c` has for certain is its last part.
-      const part = named ? fileStem(named.path) : lastPart(key);
-      let occurs = false;
-      const holding: SourceFile[] = [];
-      await inSlices(files, (file) => {
-        if (!file.text.includes(part)) return;
-        occurs = true;
-        if (languageOf(file.path) !== undefined) holding.push(file);
-      });
-      if (!code) {
-        plainText += holding.reduce((sum, file) => sum + file.text.length, 0);
-        if (plainText > PLAIN_WORD_TEXT) continue;
-      }
-      const parsed = await Promise.all(
-        holding.map(async (file) => ({ file, symbols: await this.symbols(file) })),
-      );
-      for (const { file, symbols } of parsed) {
-        for (const { name, line, text, says } of symbols.definitions) {
-          if (named || (name !== key && !(code && name === part))) continue;
-          found.push({ key, kind: 'defined', path: file.path, line, text });
-          if (says !== null) found.push({ key, kind: 'says', path: file.path, line, text: says });
-        }
-        for (const { module, names, line, text } of symbols.imports) {
-          const matches = named
-            ? importsFile(file.path, module, named.path)
-            : module === key || names.includes(key);
-          if (matches) found.push({ key, kind: 'imported', path: file.path, line, text });
-        }
-      }
-      if (!code && !found.some(({ kind }) => kind === 'defined')) continue;
+      const { found, occurs } = await this.lookUp(key, code, files, spent);
       // A name that occurs but is nobody's definition (a parameter, a key of a configuration) is not called nowhere.
       if (found.length > 0) facts.push(...askedFor(question, found));
-      else if (!named && !occurs) facts.push({ key, kind: 'nowhere' });
+      else if (code && !occurs) facts.push({ key, kind: 'nowhere' });
+    }
+    if (facts.length > 0) return facts;
+    for (const names of thingsIn(question)) {
+      for (const name of names) {
+        const { found } = await this.lookUp(name, false, files, spent);
+        if (found.length === 0) continue;
+        facts.push(...askedFor(question, found));
+        break;
+      }
     }
     return facts;
+  }
+
+  /** `code`: it is certainly meant as a name. `spent` limits what is parsed for words that may not be. */
+  private async lookUp(
+    key: string,
+    code: boolean,
+    files: readonly SourceFile[],
+    spent: { plainText: number },
+  ): Promise<{ readonly found: readonly IndexFact[]; readonly occurs: boolean }> {
+    const named = fileOf(key, files);
+    const found: IndexFact[] = [];
+    if (named) {
+      for (const { depth, line, text } of (await this.symbols(named)).definitions) {
+        if (depth === 0) found.push({ key, kind: 'holds', path: named.path, line, text });
+      }
+    }
+    // What a definition or an import of `a.b.c` has for certain is its last part.
+    const part = named ? fileStem(named.path) : lastPart(key);
+    let occurs = named !== undefined;
+    const holding: SourceFile[] = [];
+    await inSlices(files, (file) => {
+      if (!file.text.includes(part)) return;
+      occurs = true;
+      if (languageOf(file.path) !== undefined) holding.push(file);
+    });
+    if (!code) {
+      spent.plainText += holding.reduce((sum, file) => sum + file.text.length, 0);
+      if (spent.plainText > PLAIN_WORD_TEXT) return { found: [], occurs };
+    }
+    const parsed = await Promise.all(
+      holding.map(async (file) => ({ file, symbols: await this.symbols(file) })),
+    );
+    for (const { file, symbols } of parsed) {
+      for (const { name, line, text, says } of symbols.definitions) {
+        if (named || (name !== key && !(code && name === part))) continue;
+        found.push({ key, kind: 'defined', path: file.path, line, text });
+        if (says !== null) found.push({ key, kind: 'says', path: file.path, line, text: says });
+      }
+      for (const { module, names, line, text } of symbols.imports) {
+        const matches = named
+          ? importsFile(file.path, module, named.path)
+          : module === key || names.includes(key);
+        if (matches) found.push({ key, kind: 'imported', path: file.path, line, text });
+      }
+    }
+    const isName = code || found.some(({ kind }) => kind === 'defined');
+    return { found: isName ? found : [], occurs };
   }
 }
 
