@@ -176,6 +176,7 @@ class OraclePass implements Pass {
   readonly #precision: ActivationPrecision;
   readonly #alive: () => boolean;
   readonly #operations: (() => void)[] = [];
+  readonly #discarded: OracleActivation[] = [];
   #submitted = false;
 
   constructor(precision: ActivationPrecision, alive: () => boolean) {
@@ -476,6 +477,10 @@ class OraclePass implements Pass {
     this.#record(images.mutualAttention(...args));
   }
 
+  discard(x: Activation): void {
+    this.#discarded.push(activation(x));
+  }
+
   async submit(signal?: AbortSignal): Promise<void> {
     if (this.#submitted) throw new BackendError('A pass is submitted once; this one already was.');
     this.#submitted = true;
@@ -485,6 +490,8 @@ class OraclePass implements Pass {
       if (!this.#alive()) throw new BackendError('The backend was disposed.');
       operation();
     }
+    // Whoever reads it all the same shall notice.
+    for (const { values } of this.#discarded) values.fill(Number.NaN);
   }
 
   #record(operation: () => void): void {

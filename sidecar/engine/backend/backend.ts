@@ -256,6 +256,8 @@ export interface Pass {
     v: Activation,
     options: { readonly tokens: number; readonly heads: number; readonly scale: number },
   ): void;
+  /** Nobody needs what `x` holds when the pass has ended, so the backend may leave some of it unwritten. */
+  discard(x: Activation): void;
   /**
    * Runs the recorded operations. The event loop stays free meanwhile. Rejects with {@link PassCancelled} once
    * `signal` fires (checked between operations, well under 250 ms); KV written by a cancelled pass is garbage

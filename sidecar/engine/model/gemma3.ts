@@ -110,6 +110,8 @@ export class Gemma3 {
       this.#attention(pass, weights, i, span, first);
       if (first < tokens) this.#feedForward(pass, weights, first, tokens - first);
     }
+    pass.discard(this.#gate);
+    pass.discard(this.#up);
     this.#firstWanted = firstWanted;
     if (wanted === 0) return;
     const { outputNorm } = this.#weights;

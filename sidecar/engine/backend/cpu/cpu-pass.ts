@@ -33,6 +33,7 @@ const OP = {
   averagePool: 11,
   mutualAttention: 12,
   topLogits: 13,
+  discard: 14,
 } as const;
 
 /** Positions that the engine accepts; far beyond any Gemma's context. */
@@ -237,6 +238,10 @@ export class CpuPass implements Pass {
     require(to.width === left.width && right.width === left.width, 'geluMul: widths do not agree');
     requireCount(tokens, 1, Math.min(to.tokens, left.tokens, right.tokens), 'geluMul: tokens');
     this.#write(OP.geluMul, to.id, left.id, right.id, tokens);
+  }
+
+  discard(x: Activation): void {
+    this.#write(OP.discard, this.#activation(x, 'discard: x').id);
   }
 
   add(out: Activation, x: Activation, tokens: number, firstToken = 0): void {

@@ -1,5 +1,6 @@
 #include "fuse.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -24,100 +25,114 @@ struct Stretch {
   }
 };
 
-enum class Use { kNone, kReads, kOverwrites };
-
-// What an operation does with a stretch. Whatever is not a product that writes all of it counts as reading.
+// Whether an operation touches a stretch. Only products are asked whether they do so by writing over it.
 struct UseOf {
   Stretch stretch;
 
-  Use any(std::initializer_list<std::pair<const float*, int64_t>> touched) const {
+  bool any(std::initializer_list<std::pair<const float*, int64_t>> touched) const {
     for (const auto& [data, count] : touched) {
-      if (stretch.meets(data, count)) return Use::kReads;
+      if (stretch.meets(data, count)) return true;
     }
-    return Use::kNone;
+    return false;
   }
 
-  Use operator()(const MatmulOp& op) const {
-    if (any({{op.args.x, op.args.tokens * op.args.columns}}) == Use::kReads) return Use::kReads;
-    Use use = Use::kNone;
+  // Up to where from its beginning a product writes over the stretch, which it does not read.
+  const float* written_until(const MatmulOp& op) const {
+    const float* until = stretch.begin;
+    if (any({{op.args.x, op.args.tokens * op.args.columns}})) return until;
     for (const MatmulTarget& target : op.targets) {
-      const int64_t written = op.args.tokens * target.weight.rows;
-      if (target.out == stretch.begin && written >= stretch.count) {
-        use = Use::kOverwrites;
-      } else if (stretch.meets(target.out, written)) {
-        return Use::kReads;
-      }
+      const float* end = target.out + op.args.tokens * target.weight.rows;
+      if (stretch.meets(target.out, end - target.out) && target.out <= stretch.begin) until = end;
     }
-    return use;
+    return until;
   }
-  Use operator()(const RowsOp& op) const {
-    for (const RowStep& step : op.steps) {
-      if (std::visit(*this, step) != Use::kNone) return Use::kReads;
+
+  bool operator()(const MatmulOp& op) const {
+    if (any({{op.args.x, op.args.tokens * op.args.columns}})) return true;
+    for (const MatmulTarget& target : op.targets) {
+      if (stretch.meets(target.out, op.args.tokens * target.weight.rows)) return true;
     }
-    return Use::kNone;
+    return false;
+  }
+  bool operator()(const RowsOp& op) const {
+    for (const RowStep& step : op.steps) {
+      if (std::visit(*this, step)) return true;
+    }
+    return false;
   }
   // Touches rounded activations only, and products that are as dead as the stretch asked about.
-  Use operator()(const GatedMatmulOp&) const { return Use::kNone; }
-  Use operator()(const EmbedOp& op) const {
+  bool operator()(const GatedMatmulOp&) const { return false; }
+  bool operator()(const EmbedOp& op) const {
     return any({{op.args.out, op.args.tokens * op.args.table.columns}});
   }
-  Use operator()(const KvWriteOp& op) const {
+  bool operator()(const KvWriteOp& op) const {
     const int64_t count = op.args.tokens * op.args.kv.kv_heads * op.args.kv.head_dim;
     return any({{op.args.k, count}, {op.args.v, count}});
   }
-  Use operator()(const AttentionOp& op) const {
+  bool operator()(const AttentionOp& op) const {
     const int64_t count = op.args.tokens * op.args.heads * op.args.kv.head_dim;
     return any({{op.args.q, count}, {op.args.out, count}});
   }
-  Use operator()(const RmsNormArgs& args) const {
+  bool operator()(const RmsNormArgs& args) const {
     const int64_t count = args.rows * args.width;
     return any({{args.x, count}, {args.out, count}});
   }
-  Use operator()(const RopeArgs& args) const {
+  bool operator()(const RopeArgs& args) const {
     return any({{args.x, args.tokens * args.heads * args.head_dim}});
   }
-  Use operator()(const GeluMulArgs& args) const {
+  bool operator()(const GeluMulArgs& args) const {
     return any({{args.gate, args.count}, {args.up, args.count}, {args.out, args.count}});
   }
-  Use operator()(const AddArgs& args) const { return any({{args.out, args.count}, {args.x, args.count}}); }
-  Use operator()(const LayerNormArgs& args) const {
+  bool operator()(const AddArgs& args) const { return any({{args.out, args.count}, {args.x, args.count}}); }
+  bool operator()(const LayerNormArgs& args) const {
     return any({{args.x, args.rows * args.width}, {args.out, args.rows * args.width}});
   }
-  Use operator()(const AddBiasArgs& args) const { return any({{args.x, args.rows * args.width}}); }
-  Use operator()(const AveragePoolArgs& args) const {
+  bool operator()(const AddBiasArgs& args) const { return any({{args.x, args.rows * args.width}}); }
+  bool operator()(const AveragePoolArgs& args) const {
     const int64_t count = args.side * args.side * args.width;
     return any({{args.x, count}, {args.out, count / (args.factor * args.factor)}});
   }
-  Use operator()(const MutualAttentionArgs& args) const {
+  bool operator()(const MutualAttentionArgs& args) const {
     const int64_t count = args.tokens * args.heads * args.head_dim;
     return any({{args.q, count}, {args.k, count}, {args.v, count}, {args.out, count}});
   }
-  Use operator()(const Bf16MatmulOp& op) const {
-    if (any({{op.round.x, op.round.tokens * op.round.columns}}) == Use::kReads) return Use::kReads;
+  bool operator()(const Bf16MatmulOp& op) const {
+    if (any({{op.round.x, op.round.tokens * op.round.columns}})) return true;
     for (const Bf16MatmulArgs& target : op.targets) {
-      if (stretch.meets(target.out, target.tokens * target.rows)) return Use::kReads;
+      if (stretch.meets(target.out, target.tokens * target.rows)) return true;
     }
-    return Use::kNone;
+    return false;
   }
-  Use operator()(const TopLogitsOp& op) const {
+  bool operator()(const TopLogitsOp& op) const {
     return any({{op.x, op.tokens * op.weight.columns}, {op.out, op.tokens * op.width}});
   }
-  Use operator()(const CodesMatmulOp& op) const {
-    if (any({{op.x, op.tokens * op.columns}}) == Use::kReads) return Use::kReads;
+  bool operator()(const CodesMatmulOp& op) const {
+    if (any({{op.x, op.tokens * op.columns}})) return true;
     for (const CodesMatmulOp::Target& target : op.targets) {
-      if (stretch.meets(target.out, op.tokens * target.codes.rows)) return Use::kReads;
+      if (stretch.meets(target.out, op.tokens * target.codes.rows)) return true;
     }
-    return Use::kNone;
+    return false;
   }
-  Use operator()(const QuantizeStep& step) const { return any({{step.x, step.tokens * step.columns}}); }
+  bool operator()(const QuantizeStep& step) const { return any({{step.x, step.tokens * step.columns}}); }
 };
 
-bool overwritten_unread(const std::vector<Op>& ops, size_t from, Stretch stretch) {
-  for (size_t i = from; i < ops.size(); i++) {
-    const Use use = std::visit(UseOf{stretch}, ops[i]);
-    if (use != Use::kNone) return use == Use::kOverwrites;
+// Whether nobody reads the stretch as it is before operation `from`.
+bool is_dead(const Program& program, size_t from, Stretch stretch) {
+  const float* whole = stretch.begin;
+  for (size_t i = from; i < program.ops.size(); i++) {
+    const UseOf use{stretch};
+    const auto* products = std::get_if<MatmulOp>(&program.ops[i]);
+    const float* written = products == nullptr ? stretch.begin : use.written_until(*products);
+    if (written == stretch.begin) {
+      if (std::visit(use, program.ops[i])) return false;
+      continue;
+    }
+    if (written >= stretch.begin + stretch.count) return true;
+    // What a product of fewer tokens leaves.
+    stretch.count -= written - stretch.begin;
+    stretch.begin = written;
   }
-  return false;
+  return std::find(program.discarded.begin(), program.discarded.end(), whole) != program.discarded.end();
 }
 
 bool all_quantized(const MatmulOp& op) {
@@ -128,7 +143,8 @@ bool all_quantized(const MatmulOp& op) {
 }
 
 // ops[i]: gate and up; ops[i + 1]: geluMul and its rounding; ops[i + 2]: the product that reads it.
-bool is_gated_product(const std::vector<Op>& ops, size_t i) {
+bool is_gated_product(const Program& program, size_t i) {
+  const std::vector<Op>& ops = program.ops;
   const auto* products = std::get_if<MatmulOp>(&ops[i]);
   const auto* rows = std::get_if<RowsOp>(&ops[i + 1]);
   const auto* down = std::get_if<MatmulOp>(&ops[i + 2]);
@@ -144,8 +160,8 @@ bool is_gated_product(const std::vector<Op>& ops, size_t i) {
   return gate.weight.rows == up.weight.rows && gelu->gate == gate.out && gelu->up == up.out &&
          gelu->out == gate.out && gelu->count == count && rounding->x == gate.out &&
          rounding->tokens == tokens && rounding->columns == gate.weight.rows && down->args.x == gate.out &&
-         gate.out != up.out && overwritten_unread(ops, i + 3, {gate.out, count}) &&
-         overwritten_unread(ops, i + 3, {up.out, count});
+         gate.out != up.out && is_dead(program, i + 3, {gate.out, count}) &&
+         is_dead(program, i + 3, {up.out, count});
 }
 
 }  // namespace
@@ -155,7 +171,7 @@ void fuse_gated_products(Program& program) {
   fused.reserve(program.ops.size());
   // Whether a product may stay unwritten is asked of the operations as they were recorded.
   std::vector<bool> gated(program.ops.size());
-  for (size_t i = 0; i + 2 < program.ops.size(); i++) gated[i] = is_gated_product(program.ops, i);
+  for (size_t i = 0; i + 2 < program.ops.size(); i++) gated[i] = is_gated_product(program, i);
   for (size_t i = 0; i < program.ops.size(); i++) {
     if (!gated[i]) {
       fused.push_back(std::move(program.ops[i]));

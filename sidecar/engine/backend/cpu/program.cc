@@ -25,7 +25,8 @@ enum class OpCode : int {
   kAddBias,
   kAveragePool,
   kMutualAttention,
-  kTopLogits
+  kTopLogits,
+  kDiscard
 };
 
 using Rounding = MatrixObject::Rounding;
@@ -88,7 +89,7 @@ class Decoder {
   }
 
   void decode_op() {
-    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kTopLogits)))) {
+    switch (static_cast<OpCode>(integer(1, static_cast<int64_t>(OpCode::kDiscard)))) {
       case OpCode::kEmbed:
         return embed();
       case OpCode::kRmsNorm:
@@ -115,6 +116,9 @@ class Decoder {
         return mutual_attention();
       case OpCode::kTopLogits:
         return top_logits();
+      case OpCode::kDiscard:
+        program_.discarded.push_back(activation().data());
+        return;
     }
   }
 

@@ -105,6 +105,7 @@ using Op =
 // of ops is filled before any pointer is taken by the runner, which calls bind on each.
 struct Program {
   std::vector<Op> ops;
+  std::vector<const float*> discarded;  // activations that nobody reads after the pass
   std::vector<std::shared_ptr<const void>> kept;
 };
 
