@@ -18,6 +18,7 @@ import type { Packed } from '../sidecar/context/packed.ts';
 import { listFiles } from '../sidecar/context/repository.ts';
 import { openModelFile } from '../sidecar/engine/model-file.ts';
 import { builtInModelPath, missingBuiltInModel } from '../sidecar/models/find.ts';
+import { contextTree } from '../sidecar/session/context-tree.ts';
 
 const { values } = parseArgs({
   options: {
@@ -61,6 +62,9 @@ try {
       });
     });
   }
+  const { files: shown, leftOut } = previous!;
+  const choice = { pinned: [], dropped: [] };
+  await measure('context report', () => contextTree(shown, leftOut, { start: 0, cached: 0, choice }));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

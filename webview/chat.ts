@@ -305,10 +305,13 @@ export class GemmaChat extends LitElement {
 
 /** Files that belong to the repository but did not fit are never dropped without a word. */
 function leftOutNote({ promptUse }: ChatState): TemplateResult | typeof nothing {
-  const dropped = promptUse?.leftOut.filter((file) => file.reason === 'budget').length ?? 0;
+  const listed = promptUse?.leftOut.filter((file) => file.reason === 'budget').length ?? 0;
+  const dropped = listed + (promptUse?.leftOutMore?.forRoom ?? 0);
   if (dropped === 0) return nothing;
   const files = dropped === 1 ? '1 file' : `${dropped.toLocaleString('en-US')} files`;
-  return html`<p class="left-out quiet">${files} did not fit into the context and ${dropped === 1 ? 'was' : 'were'} not read.</p>`;
+  return html`<p class="left-out quiet">
+    ${files} did not fit into the context and ${dropped === 1 ? 'was' : 'were'} not read, or only in part.
+  </p>`;
 }
 
 function modelName({ status, sidecar }: ChatState): string {

@@ -85,6 +85,7 @@ export interface PromptUse {
   /** Known when the answer has ended. */
   readonly files: readonly ContextFile[];
   readonly leftOut: readonly LeftOutFile[];
+  readonly leftOutMore?: ChatResult['leftOutMore'];
 }
 
 /** The workspace as far as the chat must explain it. */
@@ -425,6 +426,7 @@ function answered(state: ChatState, result: ChatResult): ChatState {
       fileCount: result.files.length,
       files: result.files,
       leftOut: result.leftOut,
+      ...(result.leftOutMore && { leftOutMore: result.leftOutMore }),
     },
   };
 }

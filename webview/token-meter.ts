@@ -15,9 +15,6 @@ import {
   usedFraction,
 } from './wording.ts';
 
-/** A long list is cut in the page, with the number of those not shown: the person wants to see that, not scroll it. */
-const MAX_LISTED = 500;
-
 export class GemmaTokenMeter extends LitElement {
   static override properties = {
     use: { attribute: false },
@@ -96,21 +93,22 @@ export class GemmaTokenMeter extends LitElement {
   }
 
   #files(): TemplateResult | typeof nothing {
-    const { fileCount, leftOut } = this.use;
+    const { fileCount, leftOut, leftOutMore } = this.use;
+    const all = leftOut.length + (leftOutMore?.files ?? 0);
     if (fileCount === 0 && leftOut.length === 0) return nothing;
     const read = `${counted(fileCount, 'file')} read`;
     if (leftOut.length === 0) return html`<p class="files">${read}, none left out</p>`;
     return html`
       <details class="files" data-testid="left-out">
-        <summary>${read}, ${count(leftOut.length)} left out</summary>
+        <summary>${read}, ${count(all)} left out</summary>
         <ul tabindex="0" aria-label="Files left out">
-          ${leftOut.slice(0, MAX_LISTED).map(
+          ${leftOut.map(
             (file) => html`<li>
               <span class="path" title=${file.path}>${file.path}</span>
               <span class="quiet">${LEFT_OUT_REASONS[file.reason]}</span>
             </li>`,
           )}
-          ${leftOut.length > MAX_LISTED ? html`<li class="quiet">and ${count(leftOut.length - MAX_LISTED)} more</li>` : nothing}
+          ${leftOutMore ? html`<li class="quiet">and ${count(leftOutMore.files)} more</li>` : nothing}
         </ul>
       </details>
     `;

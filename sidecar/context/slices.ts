@@ -11,6 +11,7 @@ export async function inSlices<T>(
   work: (item: T, index: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
+  signal?.throwIfAborted();
   let started = performance.now();
   for (let i = 0; i < items.length; i++) {
     work(items[i]!, i);

@@ -174,7 +174,10 @@ export interface ChatResult {
   readonly decodeMs: number;
   readonly tokenUse: TokenUse;
   readonly files: readonly ContextFile[];
+  /** At most some hundred. */
   readonly leftOut: readonly LeftOutFile[];
+  /** Present where there are more: how many, and how many of them for lack of room. */
+  readonly leftOutMore?: { readonly files: number; readonly forRoom: number };
   readonly citations: readonly AnswerCitation[];
   /** Sentences for a person about what the model did not see: earlier turns that no longer fit, and the like. */
   readonly notes: readonly string[];

@@ -168,7 +168,8 @@ export class ChatFeature implements Feature {
     };
     const preview = await this.session.preview(question, signal);
     const cache = await this.cache.report();
-    return contextToWire(preview, { choice, cache, readingAhead: this.context.readAhead.progress });
+    const readingAhead = this.context.readAhead.progress;
+    return contextToWire(preview, { choice, cache, readingAhead, signal });
   }
 
   private async mentions(params: unknown, signal: AbortSignal): Promise<readonly Mention[]> {

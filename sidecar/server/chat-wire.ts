@@ -24,6 +24,8 @@ const MAX_ATTACHMENTS = 256;
 const MAX_IMAGES = 256;
 const MAX_CHOICES = 10_000;
 const MAX_LINE = 10_000_000;
+/** Files left out that an answer lists; the context panel shows them all, by folder. */
+const MOST_LEFT_OUT = 500;
 
 export function chatFromWire(params: unknown): ChatCall {
   const { requestId, turns, useRepository, attachments, choice, activeFile } = record(params, 'params');
@@ -110,7 +112,15 @@ function paths(value: unknown, what: string): readonly string[] {
 }
 
 export function chatResultToWire(requestId: string, answer: ChatAnswer): ChatResult {
-  return { requestId, ...answer };
+  const { leftOut } = answer;
+  const more = leftOut.slice(MOST_LEFT_OUT);
+  const forRoom = more.reduce((count, { reason }) => count + (reason === 'budget' ? 1 : 0), 0);
+  return {
+    requestId,
+    ...answer,
+    leftOut: leftOut.slice(0, MOST_LEFT_OUT),
+    ...(more.length > 0 && { leftOutMore: { files: more.length, forRoom } }),
+  };
 }
 
 export function chatProgressToWire(requestId: string, progress: ChatSessionProgress): ChatProgress {

@@ -41,18 +41,20 @@ export function overLongToWire({ needed, available, offers }: ContextFullError, 
   };
 }
 
-export function contextToWire(
+export async function contextToWire(
   preview: Preview,
   {
     choice,
     cache,
     readingAhead,
+    signal,
   }: {
     readonly choice: Choice;
     readonly cache: Pick<CacheReport, 'bytes' | 'limitBytes'>;
     readonly readingAhead: AheadProgress | null;
+    readonly signal: AbortSignal;
   },
-): ContextReport {
+): Promise<ContextReport> {
   const { packed, tokenUse, memory, repositoryEnd } = preview;
   const files = packed?.files ?? [];
   // The journal follows the head where nothing has been asked yet.
@@ -67,10 +69,11 @@ export function contextToWire(
     tokens: { head: (packed?.head.tokens ?? 0) - outlines, outlines, journal: sum(packed?.journal ?? []) },
     cachedInMemory: Math.min(preview.cachedInMemory, end),
     cachedOnDisk: Math.max(0, Math.min(preview.cachedOnDisk, end - preview.cachedInMemory)),
-    root: contextTree(files, packed?.leftOut ?? [], {
+    root: await contextTree(files, packed?.leftOut ?? [], {
       start,
       cached: preview.cachedInMemory + preview.cachedOnDisk,
       choice,
+      signal,
     }),
     journal: (packed?.journal ?? []).map(({ path, change, tokens }) => ({ path, change, tokens })),
     kv: { used: memory.kvParts, reserved: memory.kvReserved },

@@ -41,6 +41,7 @@ function result(requestId: string, text: string, stopReason: ChatResult['stopRea
     tokenUse: TOKEN_USE,
     files: [{ path: 'src/a.ts', tokens: 12 }],
     leftOut: [{ path: 'logo.png', reason: 'binary' }],
+    leftOutMore: { files: 7, forRoom: 3 },
     citations: text.includes('a.ts:1') ? [{ start: 3, end: 13, path: 'lib/src/a.ts', line: 1 }] : [],
     notes: [],
   };
@@ -88,6 +89,7 @@ describe('the chat reducer', () => {
       },
     });
     assert.equal(done.promptUse?.leftOut[0]?.path, 'logo.png');
+    assert.equal(done.promptUse?.leftOutMore?.files, 7);
   });
 
   it('keeps what was streamed when a cancelled request reports less', () => {
