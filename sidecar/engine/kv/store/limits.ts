@@ -84,12 +84,16 @@ export async function reportStore(folder: string): Promise<StoreReport> {
   };
 }
 
-/** Deletes every block; processes at work notice and go on. Returns the bytes freed. */
+/** Deletes every block; processes at work, also on the same errand, notice and go on. Returns the bytes freed. */
 export async function clearStore(folder: string): Promise<number> {
   let freed = 0;
   for (const { file, bytes } of await segmentFiles(folder, NODE_FILES)) {
-    await fs.unlink(file);
-    freed += bytes;
+    try {
+      await fs.unlink(file);
+      freed += bytes;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
   }
   return freed;
 }
