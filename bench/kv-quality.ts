@@ -2,30 +2,27 @@
  * What do KV pages that are rounded, or not all read, cost in quality, and save in memory and time?
  *
  *   node bench/kv-quality.ts [--model FILE] [--tokens N] [--last 512] [--only f16,int8,...]
+ *                            [--positions 8192,32768,131072] [--rounds 9]
  *
  * Reads this repository's engine sources as one text of N tokens and compares the distributions after each of the last
  * tokens with those over F16 pages that are all read: Kullback-Leibler divergence (mean, worst), how often the first choice
- * is the same, perplexity; then the time of a token at the end, and KV bytes in use. Prints rows of a table.
+ * is the same, perplexity, and KV bytes in use. Then the needles of kv-needles.ts at each number of positions: how many are found,
+ * how far outputs are off, and processor time and memory of one global layer of 1B. Prints rows of tables.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { KvFormat } from '../sidecar/engine/backend/backend.ts';
 import type { GemmaEngine } from '../sidecar/engine/gemma-engine.ts';
 import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
+import { findNeedles, type NeedleMode } from './kv-needles.ts';
 
-interface Mode {
-  readonly name: string;
-  readonly kvFormat: KvFormat;
-  readonly sparsePositions?: number;
-}
-
-const MODES: readonly Mode[] = [
+const MODES: readonly NeedleMode[] = [
   { name: 'f16', kvFormat: 'f16' },
   { name: 'int8', kvFormat: 'int8' },
   { name: 'int4', kvFormat: 'int4' },
+  { name: 'f16-sparse-2048', kvFormat: 'f16', sparsePositions: 2048 },
   { name: 'f16-sparse-512', kvFormat: 'f16', sparsePositions: 512 },
   { name: 'f16-sparse-256', kvFormat: 'f16', sparsePositions: 256 },
   { name: 'f16-sparse-64', kvFormat: 'f16', sparsePositions: 64 },
@@ -39,6 +36,8 @@ const { values } = parseArgs({
     tokens: { type: 'string' },
     last: { type: 'string', default: '512' },
     only: { type: 'string' },
+    positions: { type: 'string', default: '8192,32768,131072' },
+    rounds: { type: 'string', default: '9' },
   },
 });
 const modelPath = values.model ?? builtInModelPath();
@@ -55,9 +54,9 @@ const text = readdirSync(root, { recursive: true, encoding: 'utf8' })
 
 let exact: Float64Array[] = [];
 console.log(
-  '| KV | tokens | KL mean | KL worst | same first choice | perplexity | missed at most | ms a token | KV in use, MiB |',
+  '| KV | tokens | KL mean | KL worst | same first choice | perplexity | missed at most | KV in use, MiB |',
 );
-console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
 for (const { name, kvFormat, sparsePositions } of MODES) {
   if (name !== 'f16' && only !== undefined && !only.includes(name)) continue;
   const engine = await loadGemmaEngine({
@@ -79,22 +78,36 @@ for (const { name, kvFormat, sparsePositions } of MODES) {
   const same = compared.filter(({ sameTop }) => sameTop).length / last;
   const targets = ids.slice(ids.length - last + 1);
   const loss = targets.reduce((sum, id, i) => sum - rows[i]![id]!, 0) / targets.length;
-  const { missed, msPerToken } = await decode(engine, ids);
+  const missed = await missedAtMost(engine, ids);
   console.log(
-    `| ${name} | ${ids.length} | ${mean.toExponential(2)} | ${worst.toExponential(2)} | ${(100 * same).toFixed(1)} % | ${Math.exp(loss).toFixed(4)} | ${missed.toPrecision(2)} | ${msPerToken.toFixed(2)} | ${(kvUsed / 2 ** 20).toFixed(1)} |`,
+    `| ${name} | ${ids.length} | ${mean.toExponential(2)} | ${worst.toExponential(2)} | ${(100 * same).toFixed(1)} % | ${Math.exp(loss).toFixed(4)} | ${missed.toPrecision(2)} | ${(kvUsed / 2 ** 20).toFixed(1)} |`,
   );
   await engine.dispose();
 }
 
-/** What 24 tokens behind the text may miss at most, and the time of one. */
-async function decode(engine: GemmaEngine, ids: readonly number[]) {
+console.log(
+  '| positions | KV | found, even queries | found, peaked ones | error of outputs | attention, CPU ms | times F16 | MiB | times F16 |',
+);
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+const asked = MODES.filter(({ name }) => name === 'f16' || only === undefined || only.includes(name));
+for (const positions of values.positions
+  .split(',')
+  .filter((part) => part !== '')
+  .map(Number)) {
+  const results = await findNeedles(positions, asked, Number(values.rounds));
+  for (const { name, recall, error, ms, timesF16, bytes } of results) {
+    const share = bytes / results[0]!.bytes;
+    console.log(
+      `| ${positions} | ${name} | ${(100 * recall.even).toFixed(0)} % | ${(100 * recall.peaked).toFixed(0)} % | ${error.toPrecision(2)} | ${ms.toFixed(3)} | ${timesF16.toFixed(2)} | ${(bytes / 2 ** 20).toFixed(1)} | ${share.toFixed(2)} |`,
+    );
+  }
+}
+
+/** What 24 tokens behind the text may miss at most. */
+async function missedAtMost(engine: GemmaEngine, ids: readonly number[]): Promise<number> {
   const prompt = ids.slice(0, -32);
   for await (const event of engine.generate(prompt, { maxTokens: 24, sampling: { temperature: 0 } })) {
-    if (event.kind !== 'end') continue;
-    return {
-      missed: event.missedAtMost,
-      msPerToken: event.decodeMs / Math.max(1, event.generatedTokens - 1),
-    };
+    if (event.kind === 'end') return event.missedAtMost;
   }
   throw new Error('The answer has no end.');
 }

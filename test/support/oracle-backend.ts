@@ -141,7 +141,12 @@ class OracleArena implements KvArena {
     const copy = from.#page(page).slice();
     const { headDim } = this.shape;
     for (let at = 0; at < copy.length; at += headDim) {
-      math.roundToCodes(copy.subarray(at, at + headDim), this.format);
+      const vector = copy.subarray(at, at + headDim);
+      const isKey = Math.floor(at / (PAGE_POSITIONS * headDim)) % 2 === 0;
+      const rotates = isKey && this.format === 'int4';
+      if (rotates) vector.set(math.rotated(vector, 'forth'));
+      math.roundToCodes(vector, this.format);
+      if (rotates) vector.set(math.rotated(vector, 'back'));
     }
     this.#pages[to] = copy;
   }

@@ -105,6 +105,19 @@ function codeSegment(format: KvFormat, headDim: number): number {
   return headDim % 32 === 0 ? 32 : 16;
 }
 
+/**
+ * Walsh-Hadamard transform of each segment of int4 codes: 'forth' as keys are rotated before they are rounded, 'back' divided by the
+ * segment's length. In F32 and with additions in the order of kernels, since what is rounded behind it turns on the last bit.
+ */
+export function rotated(x: Float32Array, direction: 'forth' | 'back'): Float32Array {
+  const segment = codeSegment('int4', x.length);
+  let y = x.slice();
+  for (let half = 1; half < segment; half *= 2) {
+    y = y.map((value, i) => (i & half ? y[i - half]! - value : value + y[i + half]!));
+  }
+  return direction === 'back' ? y.map((value) => value / segment) : y;
+}
+
 /** Rounds a key or value to what its codes stand for, in place: scale = largest magnitude / levels, up to the next BF16. */
 export function roundToCodes(x: Float32Array, format: KvFormat): void {
   const segment = codeSegment(format, x.length);

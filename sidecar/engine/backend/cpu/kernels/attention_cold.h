@@ -7,6 +7,7 @@
 #pragma once
 #include "attention_plan.h"
 #include "code_products.h"
+#include "hadamard.h"
 
 namespace gs::GS_ISA {
 
@@ -91,10 +92,13 @@ inline void load_cold_queries(const ColdKvArgs& cold, int64_t rows, int64_t head
                               const ColdState& state) {
   const int64_t segment = kv_segment(cold.format, head_dim), segments = head_dim / segment;
   const int32_t offset = cold.format == KvFormat::kInt8 ? 128 : 8;
+  float rotated[kMaxHeadDim];
   for (int64_t row = 0; row < rows; ++row) {
     int32_t* sums = state.q_start + row * segments;
-    state.q_scale[row] = round_operand(CodeSide::kKeys, q + row * head_dim, head_dim, segment,
-                                       state.q + row * head_dim * 2, sums);
+    __builtin_memcpy(rotated, q + row * head_dim, sizeof(float) * static_cast<size_t>(head_dim));
+    rotate_back(cold.format, head_dim, rotated);
+    state.q_scale[row] =
+        round_operand(CodeSide::kKeys, rotated, head_dim, segment, state.q + row * head_dim * 2, sums);
     for (int64_t s = 0; s < segments; ++s)
       sums[s] = static_cast<int32_t>(-static_cast<int64_t>(offset) * sums[s]);
   }

@@ -1,4 +1,5 @@
 // Makes the bounds of a page's keys (kv_bounds.h). A task is one KV head of one layer.
+#include "hadamard.h"
 #include "kv_bounds.h"
 #include "simd.h"
 
@@ -38,6 +39,14 @@ void coded_tile(const CodedHead& head, KvFormat format, int64_t tile, int64_t he
       }
       keys[dim * kTilePositions + lane] = static_cast<float>(code) * bf16_value(scales[lane]);
     }
+  }
+  if (format != KvFormat::kInt4) return;
+  // Rotated back: large channels, which tell pages apart, are seen as such.
+  float key[kMaxHeadDim];
+  for (int64_t lane = 0; lane < kTilePositions; ++lane) {
+    for (int64_t dim = 0; dim < head_dim; ++dim) key[dim] = keys[dim * kTilePositions + lane];
+    rotate_back(format, head_dim, key);
+    for (int64_t dim = 0; dim < head_dim; ++dim) keys[dim * kTilePositions + lane] = key[dim];
   }
 }
 

@@ -10,9 +10,10 @@
 //   for
 //         K, all 16 groups for V), byte j holds quad j in its low bits and quad j + n / 2 in its high bits
 //
-// So 64 bytes are one operand of a dot-product instruction: sixteen lanes (positions for K, dimensions for V)
-// of four products each. A scale is the largest magnitude / 127 (int4: / 7), rounded up to BF16, so that no
-// code is clipped; it is NaN where a value was not finite. Bytes are the same on every instruction set.
+// Keys of int4 are rotated (hadamard.h). 64 bytes are one operand of a dot-product instruction: sixteen lanes
+// (positions for K, dimensions for V) of four products each. A scale is the largest magnitude / 127 (int4: /
+// 7), rounded up to BF16, so that no code is clipped; it is NaN where a value was not finite. Bytes are the
+// same on every instruction set.
 #pragma once
 #include "kernels.h"
 #include "kv_layout.h"

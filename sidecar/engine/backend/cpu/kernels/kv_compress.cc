@@ -1,5 +1,6 @@
 // Rounds F16 pages to int8 or int4 codes (kv_codes.h). A task is one KV head of one layer. Plain arithmetic
 // that rounds alike on every instruction set, so that a page's bytes never depend on the processor.
+#include "hadamard.h"
 #include "kv_codes.h"
 #include "simd.h"
 
@@ -87,6 +88,7 @@ void kv_compress(const KvCompressArgs& args, int64_t task, float* scratch) {
     if (lane == 0) to_floats(tiles + tile * kTilePositions * head_dim, lanes, kTilePositions * head_dim);
     for (int64_t dim = 0; dim < head_dim; ++dim) key[dim] = lanes[dim * kTilePositions + lane];
     for (int64_t s = 0; s < segments; ++s) {
+      if (args.format == KvFormat::kInt4) hadamard(key + s * segment, segment);
       head.key_scales[s * kPagePositions + position] =
           round_segment(key + s * segment, segment, levels, codes);
       uint8_t* out = head.keys + static_cast<size_t>(tile * segments + s) * segment_bytes;
