@@ -26,7 +26,8 @@ LANGUAGE_SHARE = {"typescript": 3.0, "python": 2.0, "javascript": 2.0, "go": 1.0
 class Stage:
     """A part of the curriculum. It lasts while the schedule's progress (0 to 1) is below `until`; stages that end together take turns.
 
-    `characters` of code stand before the questions of a conversation, `code` characters are a completion or plain text.
+    `characters` of code stand before the questions of a conversation, `code` characters are a completion or plain text. `pictures` is a share of the
+    examples, those in a repository are the share `beside` of them.
     """
 
     until: float
@@ -39,6 +40,7 @@ class Stage:
     middle: float
     copy: float = 0.0
     pictures: float = 0.05
+    beside: float = 0.5
 
 
 class Corpus:
@@ -81,13 +83,13 @@ def example(corpus: Corpus, stage: Stage, rng: random.Random) -> list[tasks.Span
 
 def image_example(corpus: Corpus, tokenizer: Tokenizer, stage: Stage, rng: random.Random,
                   pool: SoftPool | None) -> tuple[list[int], list[float], list[int], np.ndarray | None]:
-    """A question about an image, half of them in a repository; with the image's soft tokens where there is a pool of them, else with the ids of its cells."""
+    """A question about an image, a share of them in a repository; with the image's soft tokens where there is a pool of them, else with the ids of its cells."""
     ids = piece_ids(tokenizer)
     picture, soft = pool.draw(rng) if pool else (any_picture(rng), None)
     cells = [ids[cell] for cell in picture.cells] if soft is None else [ids[None]] * CELLS
     question = rng.choice(QUESTIONS)
     files, facts = "", ()
-    if rng.random() < 0.5:
+    if rng.random() < stage.beside:
         inventor = Inventor.draw(corpus.folders, corpus.stems, corpus.names, rng)
         held = repository.repository(corpus.draw(rng), rng.randint(*stage.characters), rng, inventor)
         files, facts = repository.around_image(held, question, rng)

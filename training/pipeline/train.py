@@ -31,8 +31,8 @@ from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import MODEL, Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-SHORT = Stage(until=0.6, length=512, rows=8, characters=(60, 240), code=(150, 1300), turns=(3, 8), chat=0.64, middle=0.3, pictures=0.25)
-LONG = Stage(until=0.6, length=2048, rows=2, characters=(1200, 4200), code=(600, 4500), turns=(3, 7), chat=0.76, middle=0.2, pictures=0.1)
+SHORT = Stage(until=0.6, length=512, rows=8, characters=(60, 240), code=(150, 1300), turns=(3, 8), chat=0.72, middle=0.2, pictures=0.7, beside=0.12)
+LONG = Stage(until=0.6, length=2048, rows=2, characters=(1200, 4200), code=(600, 4500), turns=(3, 7), chat=0.8, middle=0.15, pictures=0.2)
 STAGES = (SHORT, SHORT, LONG, replace(SHORT, until=1.01), replace(LONG, until=1.01))
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
 WARM_UP_STEPS, DECAY_FROM = 60, 0.5
