@@ -37,6 +37,7 @@ const needed = [
   'dist/grammars/tree-sitter-typescript.wasm',
   `dist/native/linux-${process.arch}/engine.node`,
   'models/gemma-sidecar-builtin.gguf',
+  'models/gemma-sidecar-builtin-mmproj.gguf',
 ];
 
 test('the package holds what it needs and nothing else', async () => {
