@@ -281,12 +281,12 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
   Napi::Value load_matrix(const Info& info) {
     Host& target = host(info);
     const WeightArguments w = weight(info);
-    const bool rounded = info[9].ToBoolean().Value();
+    const auto keeping = info[9].ToBoolean().Value() ? gs::Keeping::kRounded : gs::Keeping::kAsItIs;
     auto loaded = std::make_shared<std::shared_ptr<gs::MatrixObject>>();
     Engine* engine = target.engine.get();
     return target.post(
         info.Env(),
-        [=] { *loaded = engine->load_matrix(w.name, w.format, w.rows, w.columns, *w.data, rounded); },
+        [=] { *loaded = engine->load_matrix(w.name, w.format, w.rows, w.columns, *w.data, keeping); },
         [=](Napi::Env env) {
           return Napi::Number::New(env, static_cast<double>(engine->objects().matrices.add(*loaded)));
         });

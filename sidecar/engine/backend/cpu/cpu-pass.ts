@@ -43,14 +43,23 @@ const MAX_TOP_TOKENS = 64;
 /** `kMaxMutualHeadDim` of kernels.h. */
 const MAX_HEAD = 256;
 
-function require(holds: boolean, message: string): asserts holds {
-  if (!holds) throw new RangeError(message);
+/** Messages that hold figures are made when they are needed: a pass over one token checks thousands of values. */
+function require(holds: boolean, message: string | (() => string)): asserts holds {
+  if (!holds) throw new RangeError(typeof message === 'string' ? message : message());
 }
 
 function requireCount(value: number, least: number, most: number, what: string): void {
-  require(Number.isInteger(value) &&
-    value >= least &&
-    value <= most, `${what} must be an integer in [${least}, ${most}], not ${value}`);
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new RangeError(`${what} must be an integer in [${least}, ${most}], not ${value}`);
+}
+
+/** Every one of `values` is an integer in [0, limit). */
+function requireEach(values: ArrayLike<number>, limit: number, what: string): void {
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (!(Number.isInteger(value) && value >= 0 && value < limit))
+      requireCount(value, 0, limit - 1, `${what} ${i}`);
+  }
 }
 
 /** {@link AttentionOptions.visibleUntil} is what it says it is. */
@@ -82,9 +91,9 @@ export class CpuPass implements Pass {
     const matrix = this.#matrix(table, 'embed: table');
     requireCount(firstToken, 0, to.tokens, 'embed: firstToken');
     requireCount(ids.length, 1, to.tokens - firstToken, 'embed: number of ids');
-    require(to.width ===
-      matrix.columns, `embed: out has width ${to.width}, ${matrix.name} has ${matrix.columns} columns`);
-    for (let i = 0; i < ids.length; i++) requireCount(ids[i]!, 0, matrix.rows - 1, `embed: id ${i}`);
+    require(to.width === matrix.columns, () =>
+      `embed: out has width ${to.width}, ${matrix.name} has ${matrix.columns} columns`);
+    requireEach(ids, matrix.rows, 'embed: id');
     this.#write(OP.embed, to.id, matrix.id, scale, firstToken);
     this.#writeList(ids);
   }
@@ -116,10 +125,10 @@ export class CpuPass implements Pass {
     for (const { weight, out } of targets) {
       const matrix = this.#matrix(weight, 'matmul: weight');
       const to = this.#activation(out, 'matmul: out');
-      require(matrix.columns ===
-        from.width, `matmul: ${matrix.name} has ${matrix.columns} columns, x has width ${from.width}`);
-      require(matrix.rows ===
-        to.width, `matmul: ${matrix.name} has ${matrix.rows} rows, its out has width ${to.width}`);
+      require(matrix.columns === from.width, () =>
+        `matmul: ${matrix.name} has ${matrix.columns} columns, x has width ${from.width}`);
+      require(matrix.rows === to.width, () =>
+        `matmul: ${matrix.name} has ${matrix.rows} rows, its out has width ${to.width}`);
       require(to !== from, 'matmul: out must not be x');
       requireCount(tokens, 1, to.tokens, 'matmul: tokens');
       ids.push(matrix.id, to.id);
@@ -138,13 +147,13 @@ export class CpuPass implements Pass {
     const from = this.#activation(x, 'topLogits: x');
     const matrix = this.#matrix(weight, 'topLogits: weight');
     const to = this.#activation(out, 'topLogits: out');
-    require(matrix.columns ===
-      from.width, `topLogits: ${matrix.name} has ${matrix.columns} columns, x has width ${from.width}`);
+    require(matrix.columns === from.width, () =>
+      `topLogits: ${matrix.name} has ${matrix.columns} columns, x has width ${from.width}`);
     require(to !== from && to.width % 2 === 0, 'topLogits: out must be another activation of an even width');
     requireCount(tokens, 1, Math.min(from.tokens, to.tokens, MAX_TOP_TOKENS), 'topLogits: tokens');
     requireCount(firstToken, 0, from.tokens - tokens, 'topLogits: firstToken');
     requireCount(count, 1, to.width / 2 - also.length, 'topLogits: count');
-    for (let i = 0; i < also.length; i++) requireCount(also[i]!, 0, matrix.rows - 1, `topLogits: id ${i}`);
+    requireEach(also, matrix.rows, 'topLogits: id');
     this.#write(OP.topLogits, from.id, matrix.id, to.id, tokens, firstToken, count);
     this.#writeList(also);
   }
@@ -161,14 +170,13 @@ export class CpuPass implements Pass {
     const to = this.#activation(x, 'rope: x');
     requireCount(tokens, 1, to.tokens, 'rope: tokens');
     requireCount(heads, 1, to.width, 'rope: heads');
-    require(Number.isInteger(headDim) &&
-      headDim >= 2 &&
-      headDim % 2 === 0, `rope: headDim must be even, not ${headDim}`);
-    require(heads * headDim ===
-      to.width, `rope: ${heads} heads of ${headDim} do not fill a width of ${to.width}`);
+    require(Number.isInteger(headDim) && headDim >= 2 && headDim % 2 === 0, () =>
+      `rope: headDim must be even, not ${headDim}`);
+    require(heads * headDim === to.width, () =>
+      `rope: ${heads} heads of ${headDim} do not fill a width of ${to.width}`);
     requireCount(position, 0, MAX_POSITION - tokens, 'rope: position');
-    require(base > 0 && Number.isFinite(base), `rope: base must be positive, not ${base}`);
-    require(factor > 0 && Number.isFinite(factor), `rope: factor must be positive, not ${factor}`);
+    require(base > 0 && Number.isFinite(base), () => `rope: base must be positive, not ${base}`);
+    require(factor > 0 && Number.isFinite(factor), () => `rope: factor must be positive, not ${factor}`);
     this.#write(OP.rope, to.id, tokens, heads, headDim, position, base, factor);
   }
 
@@ -177,9 +185,8 @@ export class CpuPass implements Pass {
     const keys = this.#activation(k, 'kvWrite: k');
     const values = this.#activation(v, 'kvWrite: v');
     const width = arena.shape.kvHeads * arena.shape.headDim;
-    require(keys.width === width &&
-      values.width ===
-        width, `kvWrite: k and v have widths ${keys.width} and ${values.width}, the arena ${width}`);
+    require(keys.width === width && values.width === width, () =>
+      `kvWrite: k and v have widths ${keys.width} and ${values.width}, the arena ${width}`);
     requireCount(
       tokens,
       1,
@@ -199,20 +206,19 @@ export class CpuPass implements Pass {
     requireCount(tokens, 1, Math.min(queries.tokens, to.tokens), 'attention: tokens');
     requireCount(position, 0, MAX_POSITION - tokens, 'attention: position');
     requireCount(heads, 1, queries.width, 'attention: heads');
-    require(heads % arena.shape.kvHeads ===
-      0, `attention: ${heads} heads are no multiple of ${arena.shape.kvHeads} KV heads`);
-    require(queries.width === heads * arena.shape.headDim &&
-      to.width === queries.width, `attention: q and out must have width ${heads * arena.shape.headDim}`);
+    require(heads % arena.shape.kvHeads === 0, () =>
+      `attention: ${heads} heads are no multiple of ${arena.shape.kvHeads} KV heads`);
+    require(queries.width === heads * arena.shape.headDim && to.width === queries.width, () =>
+      `attention: q and out must have width ${heads * arena.shape.headDim}`);
     require(to !== queries, 'attention: out must not be q');
-    require(Number.isFinite(scale), `attention: scale must be finite, not ${scale}`);
+    require(Number.isFinite(scale), () => `attention: scale must be finite, not ${scale}`);
     if (window !== null) requireCount(window, 1, MAX_POSITION, 'attention: window');
     const visibleUntil = options.visibleUntil ?? new Int32Array(0);
     if (options.visibleUntil !== undefined) requireBounds(visibleUntil, position, tokens);
     const end = position + tokens;
     const span = window === null ? end : Math.min(end, window + tokens - 1);
-    require(span <=
-      kv.pageTable.length *
-        PAGE_POSITIONS, `attention: a page table of ${kv.pageTable.length} pages does not hold the ${span} positions attended to`);
+    require(span <= kv.pageTable.length * PAGE_POSITIONS, () =>
+      `attention: a page table of ${kv.pageTable.length} pages does not hold the ${span} positions attended to`);
     this.#write(
       OP.attention,
       to.id,
@@ -257,11 +263,11 @@ export class CpuPass implements Pass {
     const to = this.#activation(out, 'layerNorm: out');
     const from = this.#activation(x, 'layerNorm: x');
     const [scale, shift] = [this.#vector(weight, 'layerNorm: weight'), this.#vector(bias, 'layerNorm: bias')];
-    require(from.width === scale.length &&
-      from.width === shift.length &&
-      from.width === to.width, `layerNorm: widths do not agree with x's ${from.width}`);
+    require(from.width === scale.length && from.width === shift.length && from.width === to.width, () =>
+      `layerNorm: widths do not agree with x's ${from.width}`);
     requireCount(tokens, 1, Math.min(to.tokens, from.tokens), 'layerNorm: tokens');
-    require(Number.isFinite(eps) && eps >= 0, `layerNorm: eps must be a small positive number, not ${eps}`);
+    require(Number.isFinite(eps) && eps >= 0, () =>
+      `layerNorm: eps must be a small positive number, not ${eps}`);
     this.#write(OP.layerNorm, to.id, from.id, scale.id, shift.id, tokens, eps);
   }
 
@@ -278,7 +284,7 @@ export class CpuPass implements Pass {
     const from = this.#activation(x, 'averagePool: x');
     requireCount(side, 1, Math.floor(Math.sqrt(from.tokens)), 'averagePool: side');
     requireCount(factor, 1, side, 'averagePool: factor');
-    require(side % factor === 0, `averagePool: ${side} is no multiple of ${factor}`);
+    require(side % factor === 0, () => `averagePool: ${side} is no multiple of ${factor}`);
     require((side / factor) ** 2 <= to.tokens &&
       to.width === from.width &&
       to !== from, 'averagePool: out does not fit');
@@ -299,11 +305,10 @@ export class CpuPass implements Pass {
       return part.id;
     });
     requireCount(heads, 1, q.width, 'mutualAttention: heads');
-    require(q.width % heads === 0 &&
-      q.width / heads <=
-        MAX_HEAD, `mutualAttention: ${heads} heads do not fill a width of ${q.width} with at most ${MAX_HEAD} each`);
+    require(q.width % heads === 0 && q.width / heads <= MAX_HEAD, () =>
+      `mutualAttention: ${heads} heads do not fill a width of ${q.width} with at most ${MAX_HEAD} each`);
     require(out !== k && out !== v, 'mutualAttention: out must not be k or v');
-    require(Number.isFinite(scale), `mutualAttention: scale must be finite, not ${scale}`);
+    require(Number.isFinite(scale), () => `mutualAttention: scale must be finite, not ${scale}`);
     const [to, queries, keys, values] = ids as [number, number, number, number];
     this.#write(OP.mutualAttention, to, queries, keys, values, tokens, heads, scale);
   }
@@ -337,43 +342,43 @@ export class CpuPass implements Pass {
   ): void {
     const to = this.#activation(out, `${name}: out`);
     const from = this.#activation(x, `${name}: x`);
-    require(weight instanceof CpuVector &&
-      weight.owner === this.#owner, `${name}: weight is no vector of this backend`);
-    require(from.width ===
-      heads *
-        weight.length, `${name}: ${heads} x ${weight.name} (${weight.length}) is not x's width ${from.width}`);
-    require(to.width === from.width, `${name}: out has width ${to.width}, x has ${from.width}`);
+    require(weight instanceof CpuVector && weight.owner === this.#owner, () =>
+      `${name}: weight is no vector of this backend`);
+    require(from.width === heads * weight.length, () =>
+      `${name}: ${heads} x ${weight.name} (${weight.length}) is not x's width ${from.width}`);
+    require(to.width === from.width, () => `${name}: out has width ${to.width}, x has ${from.width}`);
     requireCount(tokens, 1, Math.min(to.tokens, from.tokens), `${name}: tokens`);
-    require(Number.isFinite(eps) && eps >= 0, `${name}: eps must be a small positive number, not ${eps}`);
+    require(Number.isFinite(eps) && eps >= 0, () =>
+      `${name}: eps must be a small positive number, not ${eps}`);
     this.#write(OP.rmsNorm, to.id, from.id, weight.id, tokens, heads, eps, firstToken);
   }
 
   #activation(value: Activation, what: string): CpuActivation {
-    require(value instanceof CpuActivation &&
-      value.owner === this.#owner, `${what} is no activation of this backend`);
+    require(value instanceof CpuActivation && value.owner === this.#owner, () =>
+      `${what} is no activation of this backend`);
     return value;
   }
 
   #vector(value: Vector, what: string): CpuVector {
-    require(value instanceof CpuVector &&
-      value.owner === this.#owner, `${what} is no vector of this backend`);
+    require(value instanceof CpuVector && value.owner === this.#owner, () =>
+      `${what} is no vector of this backend`);
     return value;
   }
 
   #matrix(value: Matrix, what: string): CpuMatrix {
-    require(value instanceof CpuMatrix &&
-      value.owner === this.#owner, `${what} is no matrix of this backend`);
+    require(value instanceof CpuMatrix && value.owner === this.#owner, () =>
+      `${what} is no matrix of this backend`);
     return value;
   }
 
   #arena(kv: KvView, layer: number, what: string): CpuKvArena {
     const { arena, pageTable } = kv;
-    require(arena instanceof CpuKvArena &&
-      arena.owner === this.#owner, `${what}: the arena is not this backend's`);
-    require(arena.format === 'f16', `${what}: the arena of new keys and values must be F16`);
+    require(arena instanceof CpuKvArena && arena.owner === this.#owner, () =>
+      `${what}: the arena is not this backend's`);
+    require(arena.format === 'f16', () => `${what}: the arena of new keys and values must be F16`);
     requireCount(layer, 0, arena.shape.layers - 1, `${what}: layer`);
     requireCount(pageTable.length, 1, MAX_POSITION / PAGE_POSITIONS, `${what}: length of the page table`);
-    for (const page of pageTable) requireCount(page, 0, arena.pages - 1, `${what}: a page`);
+    requireEach(pageTable, arena.pages, 'Page');
     return arena;
   }
 
@@ -381,7 +386,7 @@ export class CpuPass implements Pass {
     if (cold === undefined || cold.pageTable.length === 0) {
       const behind = cold === undefined ? 0 : coldPages(cold.hotPages, position + tokens - 1);
       const needed = Math.max(0, behind - (cold?.firstPage ?? 0));
-      require(needed === 0, `attention: ${needed} compressed pages are missing`);
+      require(needed === 0, () => `attention: ${needed} compressed pages are missing`);
       this.#write(0);
       return;
     }
@@ -397,9 +402,9 @@ export class CpuPass implements Pass {
     requireCount(hotPages, 1, MAX_POSITION, 'attention: hotPages');
     requireCount(firstPage, 0, MAX_POSITION, 'attention: firstPage');
     const needed = coldPages(hotPages, position + tokens - 1);
-    require(needed <=
-      pageTable.length, `attention: ${needed - pageTable.length} compressed pages are missing`);
-    for (const page of pageTable) requireCount(page, 0, arena.pages - 1, 'attention: a compressed page');
+    require(needed <= pageTable.length, () =>
+      `attention: ${needed - pageTable.length} compressed pages are missing`);
+    requireEach(pageTable, arena.pages, 'Compressed page');
     this.#write(1, arena.id, hotPages, firstPage);
     this.#writeList(pageTable);
   }
@@ -417,29 +422,30 @@ export class CpuPass implements Pass {
       0, 'attention: tokens choose among compressed pages only, where there are any');
     requireCount(sparse.topPages, 1, MAX_POSITION, 'attention: topPages');
     requireCount(sparse.recentPages, cold?.hotPages ?? 1, MAX_POSITION, 'attention: recentPages');
-    require(coldPages(sparse.recentPages, position + tokens - 1) * PAGE_POSITIONS <=
-      position, `attention: ${sparse.recentPages} recent pages are too few for a pass of ${tokens} tokens`);
+    require(coldPages(sparse.recentPages, position + tokens - 1) * PAGE_POSITIONS <= position, () =>
+      `attention: ${sparse.recentPages} recent pages are too few for a pass of ${tokens} tokens`);
     this.#write(1, sparse.recentPages, sparse.topPages);
     if (missed === undefined) {
       this.#write(0);
       return;
     }
     const bound = this.#activation(missed, 'attention: missed');
-    require(bound.width ===
-      heads, `attention: missed has width ${bound.width}, not one for each of ${heads} heads`);
+    require(bound.width === heads, () =>
+      `attention: missed has width ${bound.width}, not one for each of ${heads} heads`);
     requireCount(tokens, 1, bound.tokens, 'attention: tokens of missed');
     this.#write(1, bound.id);
   }
 
   #write(...words: number[]): void {
     const start = this.#reserve(words.length);
-    this.#words.set(words, start);
+    // `set` looks every element up by name: three times as long for these few.
+    for (let i = 0; i < words.length; i++) this.#words[start + i] = words[i]!;
   }
 
   #writeList(values: ArrayLike<number>): void {
     const start = this.#reserve(values.length + 1);
     this.#words[start] = values.length;
-    this.#words.set(values, start + 1);
+    for (let i = 0; i < values.length; i++) this.#words[start + 1 + i] = values[i]!;
   }
 
   #reserve(count: number): number {

@@ -9,6 +9,7 @@
 #include "kernels/kv_layout.h"
 #include "pack.h"
 #include "priority.h"
+#include "read_ahead.h"
 
 namespace gs {
 namespace {
@@ -122,14 +123,16 @@ MemoryUse Engine::memory() const {
 }
 
 std::shared_ptr<MatrixObject> Engine::load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
-                                                  int64_t columns, const WeightData& data, bool rounded) {
+                                                  int64_t columns, const WeightData& data, Keeping keeping) {
   if (rows < 1 || columns < 1 || columns % column_multiple(format) != 0) {
     throw RangeError(name + " has an impossible shape.");
   }
   const WeightBytes bytes(name, data, checked_bytes(format, rows, columns));
   const int64_t panels = panel_count(rows), panel_size = panel_bytes(format, columns);
   auto matrix = std::make_shared<MatrixObject>();
-  matrix->panels = Region(static_cast<size_t>(panels * panel_size), HugePages::kYes, name);
+  const auto size = static_cast<size_t>(panels * panel_size);
+  const bool stays = keeping == Keeping::kAsItIs;
+  matrix->panels = stays ? weights_.take(size, name) : Slice(Region(size, HugePages::kYes, name));
   matrix->format = format;
   matrix->rows = rows;
   matrix->columns = columns;
@@ -139,7 +142,7 @@ std::shared_ptr<MatrixObject> Engine::load_matrix(const std::string& name, Matri
     pack_panel(format, bytes.data(), rows, columns, panel, out + panel * panel_size);
   });
   if (stopping_.load()) throw CancelledError();
-  if (rounded) round_matrix(name, *matrix);
+  if (keeping == Keeping::kRounded) round_matrix(name, *matrix);
   return matrix;
 }
 
@@ -148,14 +151,14 @@ void Engine::round_matrix(const std::string& name, MatrixObject& matrix) {
   const bool codes_pay = int8() && !is_quantized(matrix.format) && matrix.columns >= kLeastCodedColumns;
   if (!codes_pay && bf16()) {
     const int64_t pairs = (matrix.columns + 1) / 2;
-    Region halves(static_cast<size_t>(panels * pairs) * kVectorBytes, HugePages::kYes, name);
+    Slice halves = weights_.take(static_cast<size_t>(panels * pairs) * kVectorBytes, name);
     run_kernel(kernels_.bf16_pack, {matrix.packed(), halves.data()});
     matrix.panels = std::move(halves);
     matrix.rounding = MatrixObject::Rounding::kBf16;
   } else if (codes_pay) {
     const auto bytes =
         static_cast<size_t>(panels * panel_bytes(MatrixFormat::kQ8_0, filled_columns(matrix.columns)));
-    Region codes(bytes, HugePages::kYes, name), rest(bytes, HugePages::kYes, name);
+    Slice codes = weights_.take(bytes, name), rest = weights_.take(bytes, name);
     run_kernel(kernels_.residual_pack, {matrix.packed(), codes.data(), rest.data()});
     matrix.panels = std::move(codes);
     matrix.rest = std::move(rest);
@@ -166,9 +169,9 @@ void Engine::round_matrix(const std::string& name, MatrixObject& matrix) {
 // A vector is a matrix of one row, and reading it as F32 is what embed does.
 std::shared_ptr<VectorObject> Engine::load_vector(const std::string& name, MatrixFormat format,
                                                   int64_t length, const WeightData& data) {
-  const auto matrix = load_matrix(name, format, 1, length, data);
+  const auto matrix = load_matrix(name, format, 1, length, data, Keeping::kForNow);
   auto vector = std::make_shared<VectorObject>();
-  vector->values = Region(static_cast<size_t>(length) * sizeof(float), HugePages::kNo, name);
+  vector->values = weights_.take(static_cast<size_t>(length) * sizeof(float), name);
   vector->length = length;
   const int32_t row = 0;
   run_kernel(kernels_.embed,
@@ -252,10 +255,25 @@ bool Engine::is_cancelled() const {
          (cancel_->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed));
 }
 
+size_t Engine::expect_after(const Program& program, size_t first) {
+  for (size_t i = first; i < program.ops.size(); i++) {
+    const Reading reading = reading_of(program.ops[i]);
+    if (reading.stretches[0].bytes == 0) continue;
+    pool_.expect(reading);
+    return i;
+  }
+  // The next pass most likely begins as this one does.
+  if (first > 0) expect_after(program, 0);
+  return program.ops.size();
+}
+
 void Engine::run(Program& program, const CancelFlag& cancel) {
   cancel_ = cancel.get();
   const Forget forget{cancel_};
-  for (Op& op : program.ops) {
+  size_t expected = expect_after(program, 0);
+  for (size_t i = 0; i < program.ops.size(); i++) {
+    Op& op = program.ops[i];
+    if (i == expected) expected = expect_after(program, i + 1);
     const auto work = [&] { std::visit([this](auto& one) { run_op(one); }, op); };
     if (profile_.on()) {
       profile_.measure(op, work);

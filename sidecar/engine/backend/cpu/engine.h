@@ -40,6 +40,9 @@ struct Screening {
 // How products read activations, and matrices that may be rounded: `PRECISIONS` of native.ts, in its order.
 enum class Precision : int { kInt8, kBf16, kF32 };
 
+// What becomes of a matrix's packed panels.
+enum class Keeping { kAsItIs, kRounded, kForNow };
+
 using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
 class Engine {
@@ -69,7 +72,8 @@ class Engine {
 
   // Packs with all threads. Dispatcher only.
   std::shared_ptr<MatrixObject> load_matrix(const std::string& name, MatrixFormat format, int64_t rows,
-                                            int64_t columns, const WeightData& data, bool rounded = false);
+                                            int64_t columns, const WeightData& data,
+                                            Keeping keeping = Keeping::kAsItIs);
   // Makes a part of the shadow of a matrix whose columns are a multiple of 32, with all threads; true once
   // `growing` is whole. In parts, so that passes need not wait for all of it. Dispatcher only.
   bool grow_shadow(MatrixObject& matrix);
@@ -96,6 +100,8 @@ class Engine {
   };
 
   void dispatch();
+  // Lets idle workers fetch what the first operation from `first` on reads that reads weights; returns which.
+  size_t expect_after(const Program& program, size_t first);
   template <class Args>
   void run_kernel(const Kernel<Args>& kernel, const Args& args) {
     pool_.run(kernel.tasks(args), [&](int64_t task, float* scratch) {
@@ -134,6 +140,7 @@ class Engine {
   ThreadPool pool_;
   Objects objects_;
   Profile profile_;
+  SharedRegions weights_;  // the dispatcher's
 
   // Shared scratch of the operation in progress; grows to the largest need. The dispatcher's.
   Region rounded_[2], partials_, choices_, image_, products_, screened_;

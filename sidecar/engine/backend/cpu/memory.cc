@@ -17,6 +17,10 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
+// A shared region, and what has one of its own: there, the small pages at its end are less than an eighth.
+constexpr size_t kSharedRegion = size_t{64} << 20, kOwnRegion = size_t{16} << 20;
+constexpr size_t kSliceAlignment = 64;
+
 size_t page_size() {
   static const size_t size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   return size;
@@ -87,6 +91,46 @@ size_t Region::resident() const {
   size_t count = 0;
   for (const unsigned char page : present) count += page & 1;
   return count * page_size();
+}
+
+Slice::Slice(Region region) : region_(std::make_shared<Region>(std::move(region))) {
+  data_ = region_->data();
+  size_ = region_->size();
+}
+
+Slice::~Slice() {
+  if (data_ == nullptr) return;
+  const auto begin = reinterpret_cast<uintptr_t>(data_), first = round_up(begin, page_size());
+  const uintptr_t last = (begin + size_) / page_size() * page_size();
+  // Pages shared with neighbours stay.
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+Slice::Slice(Slice&& other) noexcept
+    : region_(std::move(other.region_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+Slice& Slice::operator=(Slice&& other) noexcept {
+  std::swap(region_, other.region_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+Slice SharedRegions::take(size_t bytes, const std::string& purpose) {
+  if (bytes >= kOwnRegion) return Slice(Region(bytes, HugePages::kYes, purpose));
+  const size_t size = round_up(bytes, kSliceAlignment);
+  if (region_ == nullptr || size > kSharedRegion - used_) {
+    region_ = std::make_shared<Region>(kSharedRegion, HugePages::kYes, purpose);
+    used_ = 0;
+  }
+  Slice slice;
+  slice.region_ = region_;
+  slice.data_ = region_->data() + used_;
+  slice.size_ = size;
+  used_ += size;
+  return slice;
 }
 
 MappedFile::MappedFile(const std::string& path, uint64_t file_size, uint64_t offset, uint64_t length) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace gs {
@@ -26,6 +27,38 @@ class Region {
  private:
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
+};
+
+// A zeroed part of a region, aligned to 64 bytes; its pages go back to the system with it.
+class Slice {
+ public:
+  Slice() = default;
+  // A region of its own.
+  explicit Slice(Region region);
+  ~Slice();
+  Slice(Slice&& other) noexcept;
+  Slice& operator=(Slice&& other) noexcept;
+
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  friend class SharedRegions;
+  std::shared_ptr<Region> region_;
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Regions that what is read all the time shares: alone, a matrix would be too small for huge pages or end on
+// small ones, and reading small pages once is a third slower. Used by one thread; slices may end on any.
+class SharedRegions {
+ public:
+  // Throws OutOfMemoryError.
+  Slice take(size_t bytes, const std::string& purpose);
+
+ private:
+  std::shared_ptr<Region> region_;
+  size_t used_ = 0;
 };
 
 // A range of a file, mapped read-only for the object's life. The file's size is compared with `file_size` on

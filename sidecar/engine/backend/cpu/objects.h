@@ -18,7 +18,7 @@ struct ShadowObject {
 };
 
 struct MatrixObject {
-  Region panels;
+  Slice panels;
   MatrixFormat format;
   int64_t rows, columns;
   std::shared_ptr<const ShadowObject> shadow;  // or null
@@ -29,13 +29,13 @@ struct MatrixObject {
   // kCodes: `panels` and `rest` are Q8_0 of columns filled up to whole tiles (residual_codes.cc).
   enum class Rounding { kNone, kBf16, kCodes };
   Rounding rounding = Rounding::kNone;
-  Region rest;
+  Slice rest;
 
   PackedMatrix packed() const { return {panels.data(), format, rows, columns}; }
 };
 
 struct VectorObject {
-  Region values;
+  Slice values;
   int64_t length;
 
   const float* data() const { return reinterpret_cast<const float*>(values.data()); }

@@ -20,16 +20,20 @@ constexpr int64_t kOutFloats = kMaxStrip * kStripStride;
 static_assert(kTileColumns == 2 * kPanelRows && kTokenBlock % kMeanStrip == 0);
 static_assert((kOutFloats + kFloatPanels * kFloatColumns * kPanelRows) * sizeof(float) <= kScratchBytes);
 
-// Weights read by one task at least: long enough for the prefetchers and to dwarf the hand-over (some 50 ns),
-// short enough that a small matrix falls into a dozen tasks.
-constexpr int64_t kTaskBytes = 64 << 10;
+// Passes this short read for longer than they compute.
+constexpr int64_t kFewTokensAtMost = 8;
 
-// Panels in one task: whole strips, at least kTaskBytes if tokens are few, otherwise a strip is work enough.
+// Weights read by one task of few tokens, or one strip if that is more: a microsecond or two, which dwarfs
+// the hand-over (some 10 ns, as a worker's tasks are consecutive) and is all that another waits for at the
+// end.
+constexpr int64_t kTaskBytes = 32 << 10;
+
+// Panels in one task: whole strips; of many tokens, a strip is work enough.
 int64_t panels_per_task(const MatmulArgs& args, const PackedMatrix& weight) {
-  if (args.tokens > 8) return kMaxStrip;
-  const int64_t strip_bytes = kMaxStrip * panel_bytes(weight.format, args.columns);
-  const int64_t strips = kTaskBytes / strip_bytes;
-  return kMaxStrip * (strips < 1 ? 1 : strips);
+  if (args.tokens > kFewTokensAtMost) return kMaxStrip;
+  const int64_t strip = args.int8 && is_quantized(weight.format) ? kStripPanels : kFloatPanels;
+  const int64_t strips = kTaskBytes / (strip * panel_bytes(weight.format, args.columns));
+  return strip * (strips < 1 ? 1 : strips);
 }
 
 int64_t target_tasks(const MatmulArgs& args, const PackedMatrix& weight) {
@@ -137,11 +141,17 @@ TokenBlock token_block(const QuantizedActivations& acts, int64_t columns, int64_
 // The gated product: panels of both matrices whose rows make one block of 32 rounded values.
 constexpr int kBlockPanels = kTileColumns / kPanelRows;
 
+// Blocks of few tokens in a task: two at least, as the prefetchers lose a little whenever the task turns from
+// one matrix to the other.
+constexpr int64_t kFewestBlocks = 2, kMostBlocks = 16;
+static_assert(2 * kMostBlocks * kBlockPanels * kStripStride * sizeof(float) <= kScratchBytes);
+
 int64_t gated_blocks_per_task(const GatedMatmulArgs& args) {
-  if (args.tokens > 8) return 1;
+  if (args.tokens > kFewTokensAtMost) return 1;
   const int64_t bytes = kBlockPanels * (panel_bytes(args.gate.format, args.columns) +
                                         panel_bytes(args.up.format, args.columns));
-  return bytes < kTaskBytes ? kTaskBytes / bytes : 1;
+  const int64_t blocks = kTaskBytes / bytes;
+  return blocks < kFewestBlocks ? kFewestBlocks : blocks < kMostBlocks ? blocks : kMostBlocks;
 }
 
 // The same 16 rows of both products, [gate, up][token][16]: as one strip of two panels, so that the results
@@ -158,9 +168,38 @@ void pair_of_rows(const GatedMatmulArgs& args, const TokenBlock& tokens, int64_t
 }
 
 // gelu(gate) * up of one token's 16 rows.
-void gate_rows(const float* pair, float* out) {
-  for (int i = 0; i < kPanelRows; i += kLanes) {
-    store(out + i, gelu_tanh(load(pair + i)) * load(pair + kStripStride + i));
+void gate_rows(const float* gate, const float* up, float* out) {
+  for (int i = 0; i < kPanelRows; i += kLanes) store(out + i, gelu_tanh(load(gate + i)) * load(up + i));
+}
+
+// Panels [first, last) of one matrix, one behind the other in `out`.
+void run_of_panels(const PackedMatrix& matrix, const TokenBlock& tokens, int64_t first, int64_t last,
+                   float* out) {
+  const int64_t bytes = panel_bytes(matrix.format, tokens.tiles * kTileColumns);
+  const Int8Strip product = int8_strip_of(matrix.format);
+  for (int64_t panel = first; panel < last; panel += kStripPanels, out += kStripPanels * kStripStride) {
+    const int count = static_cast<int>(last - panel < kStripPanels ? last - panel : kStripPanels);
+    const uint8_t* panels[kStripPanels];
+    for (int p = 0; p < count; p++) panels[p] = matrix.panels + (panel + p) * bytes;
+    product(panels, count, tokens, out);
+  }
+}
+
+// Few tokens: all of the task's panels of one matrix, then all of the other, since reading is the bill.
+void gated_few(const GatedMatmulArgs& args, const TokenBlock& block, int64_t first, int64_t end,
+               float* gate) {
+  float* up = gate + (end - first) * kBlockPanels * kStripStride;
+  run_of_panels(args.gate, block, first * kBlockPanels, end * kBlockPanels, gate);
+  run_of_panels(args.up, block, first * kBlockPanels, end * kBlockPanels, up);
+  for (int64_t i = first; i < end; i++) {
+    for (int64_t t = 0; t < block.tokens; t++) {
+      float values[kTileColumns];
+      for (int p = 0; p < kBlockPanels; p++) {
+        const int64_t at = ((i - first) * kBlockPanels + p) * kStripStride + t * kPanelRows;
+        gate_rows(gate + at, up + at, values + p * kPanelRows);
+      }
+      quantize_block(values, args.out, i * block.tokens + t);
+    }
   }
 }
 
@@ -178,16 +217,18 @@ void gated_matmul(const GatedMatmulArgs& args, int64_t task, float* scratch) {
   const int64_t tokens = args.tokens - first_token < kTokenBlock ? args.tokens - first_token : kTokenBlock;
   const int64_t end = first + step < blocks ? first + step : blocks;
   const TokenBlock block = token_block(args.acts, args.columns, first_token, tokens);
+  if (args.tokens <= kFewTokensAtMost) return gated_few(args, block, first, end, scratch);
   float* pair = scratch;
   float* gated = scratch + 2 * kStripStride;  // [token][16]
   for (int64_t i = first; i < end; i++) {
     pair_of_rows(args, block, i * kBlockPanels, pair);
-    for (int64_t t = 0; t < tokens; t++) gate_rows(pair + t * kPanelRows, gated + t * kPanelRows);
+    for (int64_t t = 0; t < tokens; t++)
+      gate_rows(pair + t * kPanelRows, pair + kStripStride + t * kPanelRows, gated + t * kPanelRows);
     pair_of_rows(args, block, i * kBlockPanels + 1, pair);
     for (int64_t t = 0; t < tokens; t++) {
       float values[kTileColumns];
       __builtin_memcpy(values, gated + t * kPanelRows, kPanelRows * sizeof(float));
-      gate_rows(pair + t * kPanelRows, values + kPanelRows);
+      gate_rows(pair + t * kPanelRows, pair + kStripStride + t * kPanelRows, values + kPanelRows);
       quantize_block(values, args.out, first_token * blocks + i * tokens + t);
     }
   }
