@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
-import { PROTOCOL_FD, SERVE_ARGUMENTS } from '../sidecar/protocol/launch.ts';
+import { IN_OWN_SESSION, PROTOCOL_FD, SERVE_ARGUMENTS } from '../sidecar/protocol/launch.ts';
 
 /** A healthy sidecar leaves as soon as its stdin closes; this is how long a stuck one is waited for. */
 const STOP_TIMEOUT_MS = 2_000;
@@ -46,6 +46,7 @@ export class SidecarProcess {
         env: { ...scrubbedEnvironment(process.env), ELECTRON_RUN_AS_NODE: '1' },
         stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
         windowsHide: true,
+        detached: IN_OWN_SESSION,
       },
     );
     const output = child.stdio[PROTOCOL_FD];

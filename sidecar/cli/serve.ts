@@ -3,8 +3,11 @@ import { serve } from '../server/serve.ts';
 import type { Command } from './command.ts';
 import { integerOption } from './options.ts';
 
-/** A tenth of the weight that the editor's threads have: typing stays smooth while a prompt is read. */
+/** Threads that compute have a tenth of the weight of the others: typing stays smooth while a prompt is read. */
 const NICENESS = 10;
+
+/** All of the sidecar together has a third of the editor's weight, where that is in another session. */
+const SESSION_NICENESS = 5;
 
 export const command: Command = {
   name: 'serve',
@@ -23,6 +26,7 @@ export const command: Command = {
       script: process.argv[1] ?? '',
       relaunchArguments: process.argv.slice(2),
       version,
+      niceness: SESSION_NICENESS,
       // Whoever serves an editor computes behind it.
       loadEngine: (engine) => loadEngine({ niceness: NICENESS, ...engine }),
       cacheFolder: common.cacheFolder,

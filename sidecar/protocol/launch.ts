@@ -8,3 +8,9 @@
  */
 export const PROTOCOL_FD = 3;
 export const SERVE_ARGUMENTS: readonly string[] = ['serve', '--protocol-fd', String(PROTOCOL_FD)];
+
+/**
+ * Whether to start it in a session of its own (`detached`), which it then lowers as a whole: in Linux the scheduler shares
+ * processors among sessions before it looks at any thread's niceness. It ends with its parent all the same (watchdog).
+ */
+export const IN_OWN_SESSION = process.platform === 'linux';

@@ -4,7 +4,7 @@
  * touch process.stdout, whose descriptor is the child's.
  */
 import { spawn } from 'node:child_process';
-import { PROTOCOL_FD } from '../protocol/launch.ts';
+import { IN_OWN_SESSION, PROTOCOL_FD } from '../protocol/launch.ts';
 
 const POLL_MS = 100;
 
@@ -16,7 +16,7 @@ export function relaunchWithProtocolDescriptor(
   const child = spawn(
     process.execPath,
     [...process.execArgv, script, ...serveArguments, '--protocol-fd', String(PROTOCOL_FD)],
-    { stdio: [0, 2, 2, 1] },
+    { stdio: [0, 2, 2, 1], detached: IN_OWN_SESSION },
   );
   const parent = process.ppid;
   const watch = setInterval(() => {

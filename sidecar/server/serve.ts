@@ -2,6 +2,7 @@
 import { PROTOCOL_FD } from '../protocol/launch.ts';
 import { descriptorStream } from './descriptor-stream.ts';
 import { relaunchWithProtocolDescriptor } from './launcher.ts';
+import { lowerOwnSession } from './own-session.ts';
 import type { ServerOptions } from './server.ts';
 import { startWatchdog } from './watchdog.ts';
 
@@ -9,6 +10,8 @@ export interface ServeOptions
   extends Pick<ServerOptions, 'loadEngine' | 'version' | 'defaults' | 'cacheFolder'> {
   /** Where replies go; null to start again with a descriptor of its own for them. */
   readonly protocolFd: number | null;
+  /** How far this process's session, if it is its own, is lowered behind those of the editor; 0 to 19. */
+  readonly niceness: number;
   /** This program, and the arguments that make it serve. */
   readonly script: string;
   readonly relaunchArguments: readonly string[];
@@ -24,6 +27,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   }
   // First of all, so that a parent that dies while the rest is loaded is noticed too.
   const watchdog = startWatchdog();
+  void lowerOwnSession(options.niceness);
   const { runServer } = await import('./server.ts');
   const output = descriptorStream(options.protocolFd);
   const code = await runServer({

@@ -7,11 +7,13 @@ import { createMessageConnection } from 'vscode-jsonrpc';
 import 'vscode-jsonrpc/node';
 import type { Readable, Writable } from 'node:stream';
 import { createCodec } from '../../sidecar/protocol/codec.ts';
+import { IN_OWN_SESSION } from '../../sidecar/protocol/launch.ts';
 
 const [program, when, ...args] = process.argv.slice(2);
 const own = args.includes('--protocol-fd');
 const child = spawn(process.execPath, [program!, ...args], {
   stdio: ['pipe', 'pipe', 'inherit', ...(own ? (['pipe'] as const) : [])],
+  detached: own && IN_OWN_SESSION,
 });
 const { reader, writer } = createCodec(
   (own ? child.stdio[3] : child.stdout) as Readable,

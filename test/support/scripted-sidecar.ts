@@ -20,6 +20,7 @@ process.exitCode = await serve({
   cacheFolder: null,
   protocolFd: argument < 0 ? null : Number(process.argv[argument + 1]),
   version: 'scripted',
+  niceness: 10,
   defaults: { modelPath: 'scripted.gguf' },
   loadEngine: async (options) => {
     if (process.env['SCRIPTED_LOAD_BUSY_MS']) block(Number(process.env['SCRIPTED_LOAD_BUSY_MS']));
