@@ -148,7 +148,10 @@ export class ChatFeature implements Feature {
     try {
       const focus = this.focus(activeFile);
       const question = { turns, repository, unsaved: this.unsaved(), choice, focus };
-      return previewToWire(await this.session.preview(question, signal));
+      const preview = await this.session.preview(question, signal);
+      // What is being read for another draft serves this one only in part.
+      if (this.session.drafted(question) && !preview.lasting) this.context.readAhead.interrupt();
+      return previewToWire(preview);
     } catch (error) {
       if (error instanceof ContextFullError) return overLongToWire(error, await this.context.host.engine());
       throw error;

@@ -1,6 +1,7 @@
 /** One question to its answer: what of the repository goes along, the prompt, the stream, the account of it. */
 import type { ChatEngine, ChatEvent, ReadReason } from '../chat/chat-engine.ts';
 import { GemmaChat } from '../chat/gemma.ts';
+import { decisionOn, NO_CHOICE } from '../context/choice.ts';
 import type { LeftOut } from '../context/files.ts';
 import type { Packed } from '../context/packed.ts';
 import type { Engine } from '../engine/engine.ts';
@@ -72,6 +73,8 @@ export interface Preview {
   /** Prompt length after rules and files; 0 without a repository. */
   readonly repositoryEnd: number;
   readonly packed: Packed | null;
+  /** Another question would begin with the same. */
+  readonly lasting: boolean;
   readonly tokenUse: TokenUse;
   readonly cachedInMemory: number;
   readonly cachedOnDisk: number;
@@ -91,6 +94,7 @@ export class ChatSession {
   private readonly planner: Planner;
   /** The conversation that was last answered. */
   private latest: Pick<ChatQuestion, 'repository' | 'turns'> | null = null;
+  private draft: ChatQuestion | null = null;
   /** Made anew when another model is loaded. */
   private chat: { readonly engine: Engine; readonly gemma: GemmaChat } | null = null;
 
@@ -130,6 +134,7 @@ export class ChatSession {
       promptTokens: prompt.ids.length,
       repositoryEnd: prompt.repositoryEnd,
       packed: plan.packed,
+      lasting: plan.lasting,
       tokenUse: plan.tokenUse,
       cachedInMemory: cached.memory,
       cachedOnDisk: cached.disk,
@@ -142,8 +147,19 @@ export class ChatSession {
   }
 
   /**
+   * A question that may be sent next: where what it will begin with depends on its words, that is read ahead for it. Whether it is
+   * another one than before.
+   */
+  drafted(question: ChatQuestion): boolean {
+    const same = JSON.stringify(question.turns) === JSON.stringify(this.draft?.turns);
+    this.draft = question;
+    return !same;
+  }
+
+  /**
    * Reads what the next question about a repository will begin with, in a new conversation and in the one that was last answered,
-   * as background work. `question` has no turns of its own. When the signal fires it ends, and what was read is kept.
+   * as background work. Where that depends on the question, pinned files, which come first, and what a draft would begin with.
+   * `question` has no turns of its own. When the signal fires it ends, and what was read is kept.
    */
   async readAhead(
     question: Omit<ChatQuestion, 'turns'>,
@@ -154,30 +170,45 @@ export class ChatSession {
     for (const before of latest.length > 0 ? [latest, []] : [[]]) {
       const asked = { ...question, turns: [...before, { role: 'user' as const, text: '' }] };
       const plan = await this.planner.plan(asked, { engine, chat, signal, onProgress: () => {} });
-      if (!plan.lasting) return;
-      this.planner.keep(asked, engine, plan);
       const prompt = chat.prompt(plan.turns, plan.files);
-      await this.readPrompt(engine, prompt, signal, onProgress);
+      if (plan.lasting) this.planner.keep(asked, engine, plan);
+      const end = plan.lasting ? prompt.questionStart : pinnedEnd(plan, prompt, question.choice);
+      await this.readPrompt(engine, prompt, end, signal, onProgress);
+      if (!plan.lasting) break;
+    }
+    const { draft } = this;
+    if (draft === null || draft.repository !== question.repository || signal.aborted) return;
+    const asked = { ...question, ...(draft.focus && { focus: draft.focus }), turns: draft.turns };
+    try {
+      const plan = await this.planner.plan(asked, { engine, chat, signal, onProgress: () => {} });
+      const prompt = chat.prompt(plan.turns, plan.files);
+      await this.readPrompt(engine, prompt, prompt.questionStart, signal, onProgress);
+    } catch (error) {
+      // What cannot be sent any more, because a picture is gone or a file grew, is not tried again.
+      if (!signal.aborted) this.draft = null;
+      throw error;
     }
   }
 
   private async readPrompt(
     engine: Engine,
-    { ids, questionStart, repositoryEnd, images }: ChatPrompt,
+    { ids, repositoryEnd, images }: ChatPrompt,
+    end: number,
     signal: AbortSignal,
     onProgress: AheadRequest['onProgress'],
   ): Promise<void> {
-    const prompt = ids.subarray(0, questionStart);
+    if (end < WORTH_READING) return;
+    const prompt = ids.subarray(0, end);
     const { memory } = await engine.lookUp(prompt);
     if (signal.aborted || memory > prompt.length - WORTH_READING) return;
     const events = engine.generate(prompt, {
       // Those of the question are not part of it.
-      images: images.filter(({ position }) => position < questionStart),
+      images: images.filter(({ position }) => position < end),
       // What would come next is nobody's business here, but nothing less can be asked for.
       maxTokens: 1,
       sampling: { temperature: 0 },
       priority: 'background',
-      keepAt: [repositoryEnd, prompt.length],
+      keepAt: [Math.min(repositoryEnd, end), end],
       signal,
     });
     for await (const event of events) {
@@ -204,6 +235,7 @@ export class ChatSession {
     const plan = await this.planner.plan(question, { engine, chat, signal, onProgress });
     this.planner.keep(question, engine, plan);
     this.latest = null;
+    this.draft = null;
     sink.progress({
       phase: 'reading',
       done: 0,
@@ -319,6 +351,15 @@ function answerOf(end: End, plan: Plan, notices: readonly string[]): ChatAnswer 
     citations: findCitations(end.text, [...new Set([...files, ...attachedFiles(plan)].map((f) => f.path))]),
     notes: [...plan.notes, ...notices],
   };
+}
+
+/** Prompt length after the pinned files, which stand before all that depends on the question; 0 without any. */
+function pinnedEnd({ packed, files }: Plan, { repositoryEnd }: ChatPrompt, choice = NO_CHOICE): number {
+  if (!packed || !files) return 0;
+  const others = files.findIndex(({ path }) => decisionOn(choice, path) !== 'pinned');
+  const pinned = files.slice(0, others < 0 ? files.length : others);
+  const tokens = pinned.reduce((sum, file) => sum + file.tokens, 0);
+  return tokens === 0 ? 0 : repositoryEnd - packed.head.tokens + tokens;
 }
 
 function attachedFiles({ turns }: Plan): PromptFile[] {

@@ -101,3 +101,21 @@ test('after a restart it comes from disk; turned off, or not trusted, nothing is
     assert.equal(await off.stop(), 0);
   }
 });
+
+test('where not everything fits, what a draft in the chat box would begin with is read while it stands there', async () => {
+  const names = ['a', 'b', 'c', 'd'];
+  const folder = temporaryRepository(
+    Object.fromEntries(names.map((name) => [`${name}.ts`, code(name, 200)])),
+  );
+  const client = await start(folder);
+  const draft = { turns: [user('Where is `b7` defined?')], useRepository: true };
+  const preview = () => client.connection.sendRequest<CostPreview>('gemma/preview', draft);
+  const first = await preview();
+  assert.ok(first.toRead > 1000, `${first.toRead} to read`);
+  while ((await preview()).toRead >= QUESTION_TOKENS)
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  const answer = await chat(client, 'sent', draft.turns);
+  assert.ok(answer.leftOut.some(({ reason }) => reason === 'budget'));
+  assert.ok(answer.promptTokens - answer.cachedTokens < QUESTION_TOKENS);
+  assert.equal(await client.stop(), 0);
+});

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
+import { type Choice, NO_CHOICE } from '../../sidecar/context/choice.ts';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
 import { loadGemmaEngine } from '../../sidecar/engine/load-engine.ts';
 import { ChatSession, type ChatSink } from '../../sidecar/session/chat-session.ts';
@@ -99,4 +100,52 @@ test('a model is disposed of only when what runs aside has ended, and the next o
   while (order.filter((step) => step === 'begins').length < 2)
     await new Promise((resolve) => setTimeout(resolve, 20));
   assert.deepEqual(order, ['begins', 'ends', 'one gone', 'begins']);
+});
+
+test('where not everything fits, pinned files are read, and what a draft would begin with', async () => {
+  const modelPath = path.join(temporaryFolder(), 'nano.gguf');
+  writeTinyModel(modelPath);
+  const host = new ModelHost((options) => loadGemmaEngine({ ...options, threads: 1, contextLength: 2048 }));
+  await host.select(modelPath, {});
+  const engine = await host.engine();
+  const session = new ChatSession(host, new ImageLibrary(host));
+  const repository = new RepositoryContext([
+    {
+      folder: temporaryFolder({
+        'a.ts': lines,
+        'b.ts': lines.replaceAll('name', 'other'),
+        'c.ts': lines.replaceAll('name', 'third'),
+        'pinned.ts': 'export const pin = 1;\n'.repeat(20),
+      }),
+      label: null,
+    },
+  ]);
+  const reading: AheadProgress[] = [];
+  const readAhead = (choice: Choice) =>
+    session.readAhead(
+      { repository, choice },
+      { engine, signal: never, onProgress: (progress) => reading.push(progress) },
+    );
+  const question = { turns: [{ role: 'user' as const, text: 'Where is `other7` defined?' }], repository };
+  const toRead = async (choice: Choice) => (await session.preview({ ...question, choice }, never)).toRead;
+
+  await readAhead(NO_CHOICE);
+  assert.equal(reading.length, 0, 'nothing is known of what will be asked');
+  const choice = { pinned: ['pinned.ts'], dropped: [] };
+  const before = await toRead(choice);
+  await readAhead(choice);
+  const pinned = reading.at(-1)!;
+  assert.ok(pinned.total > 200, `${pinned.total} tokens of pinned files are read`);
+  assert.ok(
+    Math.abs((await toRead(choice)) - (before - pinned.total)) < 64,
+    'of which the question makes use',
+  );
+
+  session.drafted(question);
+  await readAhead(choice);
+  assert.ok((await toRead(choice)) < 120, `${await toRead(choice)} to read`);
+  const answer = await session.ask({ ...question, choice }, SINK, never);
+  assert.ok(answer.promptTokens - answer.cachedTokens < 120);
+  assert.ok(answer.tokenUse.repository > 1000);
+  await engine.dispose();
 });
