@@ -96,7 +96,7 @@ async function explainOutput(chat: PictureChat, given: unknown): Promise<void> {
 }
 
 function questionAbout(pictures: number): string {
-  return pictures === 1 ? t('Explain this picture.') : t('Explain these pictures.');
+  return pictures === 1 ? t('Explain this image.') : t('Explain these images.');
 }
 
 /** The whole file, or a block of it; as it stands in the editor, saved or not. */
@@ -126,7 +126,7 @@ async function explainDiagram(chat: PictureChat, given: unknown, block: unknown)
     text,
   });
   if (alone !== null) void vscode.window.showInformationMessage(alone);
-  void chat.ask(t('Explain this diagram.'));
+  void chat.ask(t('Explain the diagram.'));
 }
 
 /** Attaches the picture of a diagram; else says why its text, or a part of it, goes alone. */

@@ -307,7 +307,7 @@ export class GemmaComposer extends LitElement {
 
   #send(): void {
     const draft = this.draft.trim();
-    const standIn = this.pictures.length === 1 ? 'Explain this picture.' : 'Explain these pictures.';
+    const standIn = this.pictures.length === 1 ? 'Explain this image.' : 'Explain these images.';
     const question = draft === '' && this.pictures.length > 0 ? standIn : draft;
     if (question === '') return;
     const unusable = this.pictures.find(({ encoding }) => encoding.state === 'failed');

@@ -17,6 +17,7 @@ export class GemmaPictureTray extends LitElement {
   declare pictures: readonly Picture[];
   declare thumbnails: number;
   declare dragging: boolean;
+  #last: string | undefined;
   readonly #intake = new PictureIntake(() => this.requestUpdate());
 
   constructor() {
@@ -64,6 +65,15 @@ export class GemmaPictureTray extends LitElement {
             </ul>`
       }
     `;
+  }
+
+  /** What has come last is what the person looks for. */
+  override updated(): void {
+    const incoming = this.#intake.incoming.at(-1);
+    const last = incoming === undefined ? this.pictures.at(-1)?.key : `${incoming.key} ${incoming.problem}`;
+    if (last !== this.#last)
+      this.renderRoot.querySelector('ul')?.lastElementChild?.scrollIntoView({ block: 'nearest' });
+    this.#last = last;
   }
 
   #incoming({ key, name, problem }: Incoming) {

@@ -126,7 +126,12 @@ export class Workbench {
       await item(folder).waitFor();
       if ((await item(folder).getAttribute('aria-expanded')) !== 'true') await item(folder).click();
     }
-    await item(path.at(-1)!).click({ button: 'right' });
+    await this.contextMenu(item(path.at(-1)!), command);
+  }
+
+  /** Chooses `command` from the menu that a click with the right button on `target` opens. */
+  async contextMenu(target: Locator, command: string): Promise<void> {
+    await target.click({ button: 'right' });
     const entry = this.page.getByRole('menuitem', { name: command });
     await entry.waitFor();
     // A menu takes no click in the moment after it opened: that may be the end of the one that opened it.

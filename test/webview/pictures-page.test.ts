@@ -247,10 +247,10 @@ describe('pictures on the chat page', { skip }, () => {
   });
 
   it('whose question has to wait leave it in the input, and never over what is written there', async () => {
-    await page.receive({ type: 'draft', question: 'Explain this picture.' });
-    assert.equal(await page.get('input').inputValue(), 'Explain this picture.');
-    await page.receive({ type: 'draft', question: 'Explain this diagram.' });
-    assert.equal(await page.get('input').inputValue(), 'Explain this picture.');
+    await page.receive({ type: 'draft', question: 'Explain this image.' });
+    assert.equal(await page.get('input').inputValue(), 'Explain this image.');
+    await page.receive({ type: 'draft', question: 'Explain the diagram.' });
+    assert.equal(await page.get('input').inputValue(), 'Explain this image.');
   });
 
   for (const [what, name, file, sentence] of [
@@ -313,6 +313,20 @@ describe('pictures on the chat page', { skip }, () => {
     ]);
   });
 
+  it('that came last are in view where there are many', async () => {
+    const pictures = Array.from({ length: 8 }, (_, index) => ({ ...PICTURE, key: `picture-${index}` }));
+    await page.receive({ type: 'state', state: { ...READY, pictures } });
+    await give('drop', 'notes.txt', 'image/png', Buffer.from('hello'));
+    await problem();
+    const [list, last] = [
+      page.page.getByRole('list', { name: 'Pictures sent' }),
+      page.get('picture-problem'),
+    ];
+    const [frame, box] = [(await list.boundingBox())!, (await last.boundingBox())!];
+    assert.ok(box.y + box.height <= frame.y + frame.height + 1, JSON.stringify([frame, box]));
+    assert.ok(box.y >= frame.y);
+  });
+
   it('that cannot be sent keep their question from being sent', async () => {
     const encoding = { state: 'failed', message: 'This model has no image tower.' } as const;
     await page.receive({ type: 'state', state: { ...READY, pictures: [{ ...PICTURE, encoding }] } });
@@ -326,7 +340,7 @@ describe('pictures on the chat page', { skip }, () => {
   it('are explained when nothing else is asked', async () => {
     await page.receive({ type: 'state', state: { ...READY, pictures: [PICTURE] } });
     await page.get('send').click();
-    assert.deepEqual(await page.requests(), [{ type: 'ask', question: 'Explain this picture.' }]);
+    assert.deepEqual(await page.requests(), [{ type: 'ask', question: 'Explain this image.' }]);
   });
 
   it('are told apart from what a model without a tower can do', async () => {

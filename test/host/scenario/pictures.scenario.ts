@@ -8,6 +8,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { deflateRawSync } from 'node:zlib';
 import { MODEL_SHAPES, writeTinyModel } from '../../support/tiny-model.ts';
 import { TOWER_FILE } from '../../support/tower-file.ts';
 import { ENTITY_BOMB, hostileSvg, twoColours } from '../../webview/picture-files.ts';
@@ -46,6 +47,7 @@ describe('pictures', () => {
     writeFileSync(path('hostile.svg'), hostileSvg(`http://127.0.0.1:${port}`));
     writeFileSync(path('bomb.svg'), ENTITY_BOMB);
     writeFileSync(path('flow.mmd'), 'graph TD\n  Cart --> Price\n  Price --> Total\n');
+    writeFileSync(path('shop.drawio'), drawioFile());
     writeFileSync(path('plot.ipynb'), notebookWith(twoColours(320, 200)));
     server = await startServer({
       extension: extensionSource,
@@ -145,7 +147,7 @@ describe('pictures', () => {
     await workbench.explorerMenu(['pictures', 'board.png'], 'Explain Image');
     await chat.questions.nth(before).waitFor();
     await answered();
-    assert.match(await asked(), /board\.png.*8 tokens.*Explain this picture\./s);
+    assert.match(await asked(), /board\.png.*8 tokens.*Explain this image\./s);
   });
 
   it('of a diagram are drawn from its source, which goes along', async () => {
@@ -154,14 +156,30 @@ describe('pictures', () => {
     await workbench.command('Gemma: Explain Diagram');
     await chat.questions.nth(before).waitFor();
     await answered();
-    assert.match(await asked(), /flow\.mmd.*8 tokens.*flow\.mmd:1-4.*Explain this diagram\./s);
+    assert.match(await asked(), /flow\.mmd.*8 tokens.*flow\.mmd:1-4.*Explain the diagram\./s);
     await screenshot(workbench, 'diagram');
   });
 
-  it('in the output of a notebook cell are explained', async () => {
+  it('of a draw.io file are drawn page by page, and what is drawn in a plain form is said', async () => {
+    const before = await chat.questions.count();
+    await workbench.openFile('shop.drawio');
+    await workbench.command('Gemma: Explain Diagram');
+    await chat.questions.nth(before).waitFor();
+    await answered();
+    const drawn = [
+      String.raw`shop\.drawio, One\s*1,792 × 1,075\s*8 tokens\s*1 shape is drawn in a plain form: lambda\.`,
+      String.raw`shop\.drawio, Two\s*1,792 × 1,792\s*8 tokens`,
+      String.raw`shop\.drawio:1\s*Explain the diagram\.`,
+    ];
+    assert.match(await asked(), new RegExp(drawn.join(String.raw`\s*`)));
+    await screenshot(workbench, 'drawio');
+  });
+
+  it('in the output of a notebook cell are explained by a right click', async () => {
     const before = await chat.questions.count();
     await workbench.openNotebook('plot.ipynb');
-    await workbench.command('Gemma: Explain Image in Output');
+    const notebook = await workbench.webviewWith('.output img');
+    await workbench.contextMenu(notebook.locator('.output img').first(), 'Explain Image in Output');
     // The notebook has a page of its own, which must be gone before the chat's is the only one.
     await workbench.command('View: Close All Editors');
     await chat.questions.nth(before).waitFor();
@@ -179,4 +197,12 @@ function notebookWith(picture: Buffer): string {
   };
   const cell = { cell_type: 'code', execution_count: 1, metadata: {}, source: ['plot()'], outputs: [output] };
   return JSON.stringify({ cells: [cell], metadata: {}, nbformat: 4, nbformat_minor: 5 });
+}
+
+/** Two pages, each with one cell; the second is packed as draw.io packs them. */
+function drawioFile(): string {
+  const page = (style: string, width: number) =>
+    `<mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0" vertex="1" style="${style}"><mxGeometry width="${width}" height="40" as="geometry"/></mxCell></root></mxGraphModel>`;
+  const packed = deflateRawSync(encodeURIComponent(page('ellipse', 40))).toString('base64');
+  return `<mxfile><diagram name="One">${page('shape=mxgraph.aws4.lambda', 80)}</diagram><diagram name="Two">${packed}</diagram></mxfile>`;
 }
