@@ -21,12 +21,16 @@ export function costLine(
   isMentioning: boolean,
 ): TemplateResult | typeof nothing {
   if (preview === null || preview.overLong !== undefined) return nothing;
-  const { unknownMentions, reason } = preview;
+  const { unknownMentions, reason, forgottenTurns = 0 } = preview;
+  const forgotten =
+    forgottenTurns === 0
+      ? nothing
+      : html`<span class="warning">${icon('warning')} the first ${counted(forgottenTurns, 'message')} no longer fit</span>`;
   const unknown =
     unknownMentions.length === 0 || isMentioning
       ? nothing
       : html`<span class="warning">${icon('warning')} ${unknownMentions.join(', ')}: not in this workspace</span>`;
-  return html`<p class="cost quiet" data-testid="cost" title=${reason ?? nothing}>${costWords(preview)} ${unknown}</p>`;
+  return html`<p class="cost quiet" data-testid="cost" title=${reason ?? nothing}>${costWords(preview)} ${unknown} ${forgotten}</p>`;
 }
 
 export function overLongWords({ needed, available }: OverLong): string {

@@ -15,6 +15,7 @@ export class ContextFullError extends Error {
   readonly available: number;
   /** What could be taken away, largest first. */
   readonly offers: readonly DropOffer[];
+  private readonly parts: readonly [what: string, advice: string];
 
   constructor(
     what: string,
@@ -27,9 +28,16 @@ export class ContextFullError extends Error {
       `${what} ${needed.toLocaleString('en-US')} tokens, but the model's context leaves room for ` +
         `${Math.max(0, available).toLocaleString('en-US')}. ${advice}`,
     );
+    this.parts = [what, advice];
     this.needed = needed;
     this.available = available;
     this.offers = [...offers].sort((a, b) => b.tokens - a.tokens);
+  }
+
+  /** The same, with something more that could be taken away. */
+  offering(offer: DropOffer): ContextFullError {
+    const { parts, needed, available, offers } = this;
+    return new ContextFullError(parts[0], needed, available, parts[1], [...offers, offer]);
   }
 }
 

@@ -54,8 +54,10 @@ export interface CostPreview {
   readonly toRead: number;
   /** Absent until a speed has been measured. */
   readonly seconds?: number;
-  /** Why the cached part ends where it does: a sentence for a person; absent where all but the question is cached. */
+  /** Why more is read than the question, where that will be so for the next one too: a sentence for a person. */
   readonly reason?: string;
+  /** The first messages of the conversation, which no longer fit and will not be read; absent where all fit. */
+  readonly forgottenTurns?: number;
   /** Present if it does not fit. */
   readonly overLong?: OverLong;
   /** Mentions that name nothing, as written. */

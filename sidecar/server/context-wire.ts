@@ -21,9 +21,14 @@ export function previewToWire(preview: Preview): CostPreview {
     toRead,
     ...(seconds !== undefined && { seconds }),
     unknownMentions,
+    ...(preview.forgotten > 0 && { forgottenTurns: preview.forgotten }),
+    ...(preview.packed && !preview.lasting && { reason: DEPENDS_ON_QUESTION }),
     files: preview.packed?.files.length ?? 0,
   };
 }
+
+const DEPENDS_ON_QUESTION =
+  'Not everything fits: which parts of the repository go along depends on the question.';
 
 /** A draft that does not fit is an answer too. */
 export function overLongToWire({ needed, available, offers }: ContextFullError, engine: Engine): CostPreview {

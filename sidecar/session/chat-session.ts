@@ -75,6 +75,8 @@ export interface Preview {
   readonly packed: Packed | null;
   /** Another question would begin with the same. */
   readonly lasting: boolean;
+  /** The first messages of the conversation, which no longer fit. */
+  readonly forgotten: number;
   readonly tokenUse: TokenUse;
   readonly cachedInMemory: number;
   readonly cachedOnDisk: number;
@@ -135,6 +137,7 @@ export class ChatSession {
       repositoryEnd: prompt.repositoryEnd,
       packed: plan.packed,
       lasting: plan.lasting,
+      forgotten: plan.forgotten,
       tokenUse: plan.tokenUse,
       cachedInMemory: cached.memory,
       cachedOnDisk: cached.disk,

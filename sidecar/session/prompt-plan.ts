@@ -50,6 +50,8 @@ export interface Plan {
   readonly unknown: readonly string[];
   /** What comes of the repository does not depend on the question: another one will begin with the same. */
   readonly lasting: boolean;
+  /** The first messages, which no longer fit. */
+  readonly forgotten: number;
 }
 
 export interface PlanRequest {
@@ -110,7 +112,7 @@ export class Planner {
     if (conversation > room) {
       throw new ContextFullError('The question takes', conversation, room, 'Shorten it or attach less.');
     }
-    const plan = { notes, unknown };
+    const plan = { notes, unknown, forgotten: first };
     if (!repository) {
       const tokenUse = { contextLength, repository: 0, conversation, reserved };
       return { ...plan, turns: turnsOf(kept), files: null, packed: null, tokenUse, lasting: false };
@@ -123,7 +125,12 @@ export class Planner {
       { ...space, told: tokensOf(told) },
       snapshot,
       request,
-    );
+    ).catch((error: unknown) => {
+      // What was said before takes room too.
+      const earlier = question.turns.length - 1;
+      if (!(error instanceof ContextFullError) || earlier === 0) throw error;
+      throw error.offering({ kind: 'turns', name: String(earlier), tokens: conversation - last });
+    });
     const stands = this.previous(repository, engine)?.head.files === packed.head.files;
     const changes = this.withChanges(asked, kept, packed, stands, engine);
     return {

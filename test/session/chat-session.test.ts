@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RepositoryContext } from '../../sidecar/context/pack.ts';
+import { ContextFullError } from '../../sidecar/prompt/budget.ts';
 import { ChatSession, type ChatSessionProgress, type ChatSink } from '../../sidecar/session/chat-session.ts';
 import { ImageLibrary } from '../../sidecar/session/image-library.ts';
 import { ModelHost } from '../../sidecar/session/model-host.ts';
@@ -84,6 +85,35 @@ test('with little room the conversation goes first and the files get the rest; a
     answer.leftOut.map((f) => [f.path, f.reason]),
     [['a.ts', 'budget']],
   );
+});
+
+test('before it is sent, a question says which messages no longer fit, and whether what goes along depends on it', async () => {
+  const { chat } = await session({ contextLength: 4096 });
+  const folder = temporaryFolder({ 'a.ts': 'export const a = 1;\n'.repeat(500) });
+  const repository = new RepositoryContext([{ folder, label: null }]);
+  const short = await chat.preview({ turns: [user('What is `a`?')], repository }, never);
+  assert.deepEqual([short.forgotten, short.lasting], [0, false]);
+  const said = [user('x'.repeat(800)), model('y'.repeat(800))];
+  const turns = [...said, ...said, ...said, user('And now?')];
+  assert.equal((await chat.preview({ turns, repository }, never)).forgotten, 4);
+});
+
+test('where pinned files do not fit beside a conversation, forgetting what was said is offered too', async () => {
+  const { chat } = await session({ contextLength: 4096 });
+  const folder = temporaryFolder({ 'a.ts': 'export const a = 1;\n'.repeat(118) });
+  const repository = new RepositoryContext([{ folder, label: null }]);
+  const choice = { pinned: ['a.ts'], dropped: [] };
+  const alone = await chat.preview({ turns: [user('Why?')], repository, choice }, never);
+  assert.ok(alone.packed && alone.packed.tokens > 2700);
+  const turns = [user('x'.repeat(600)), model('y'.repeat(300)), user('Why?')];
+  await assert.rejects(chat.preview({ turns, repository, choice }, never), (error) => {
+    assert.ok(error instanceof ContextFullError);
+    assert.match(error.message, /pinned files take/);
+    const [pin, said] = error.offers;
+    assert.deepEqual([pin?.kind, pin?.name], ['pin', 'a.ts']);
+    assert.deepEqual([said?.kind, said?.name], ['turns', '2']);
+    return said!.tokens > 900 && said!.tokens < 1000;
+  });
 });
 
 test('what was adjusted when the model was loaded is said with the first answer, and not again', async () => {

@@ -143,6 +143,12 @@ describe('the chat page', { skip }, () => {
         event: { type: 'previewed', preview: { ...preview, unknownMentions: ['@carts'] } },
       });
       assert.match((await page.get('cost').textContent()) ?? '', /@carts: not in this workspace/);
+      await page.receive({
+        type: 'event',
+        event: { type: 'previewed', preview: { ...preview, forgottenTurns: 4, reason: 'It depends.' } },
+      });
+      assert.match((await page.get('cost').textContent()) ?? '', /the first 4 messages no longer fit/);
+      assert.equal(await page.get('cost').getAttribute('title'), 'It depends.');
       await page.receive({ type: 'event', event: { type: 'previewed', preview } });
       const cost = ((await page.get('cost').textContent()) ?? '').trim();
       assert.equal(cost, '12,400 tokens to read, 81,000 kept, about 0:35');
