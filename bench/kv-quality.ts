@@ -2,11 +2,12 @@
  * What do KV pages that are rounded, or not all read, cost in quality, and save in memory and time?
  *
  *   node bench/kv-quality.ts [--model FILE] [--tokens N] [--last 512] [--only f16,int8,...]
- *                            [--positions 8192,32768,131072] [--rounds 9]
+ *                            [--positions 8192,32768,131072] [--rounds 9] [--precision int8|f32]
  *
  * Reads this repository's engine sources as one text of N tokens and compares the distributions after each of the last
  * tokens with those over F16 pages that are all read: Kullback-Leibler divergence (mean, worst), how often the first choice
- * is the same, perplexity, and KV bytes in use. Then the needles of kv-needles.ts at each number of positions: how many are found,
+ * is the same, perplexity, and KV bytes in use. With int8 activations, the default of the product, whatever is changed makes
+ * activations round otherwise; `--precision f32` shows what the pages alone do. Then the needles of kv-needles.ts at each number of positions: how many are found,
  * how far outputs are off, and processor time and memory of one global layer of 1B. Prints rows of tables.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     positions: { type: 'string', default: '8192,32768,131072' },
     rounds: { type: 'string', default: '9' },
+    precision: { type: 'string', default: 'int8' },
   },
 });
 const modelPath = values.model ?? builtInModelPath();
@@ -63,6 +65,7 @@ for (const { name, kvFormat, sparsePositions } of MODES) {
     modelPath,
     kvFormat,
     speculation: false,
+    precision: values.precision === 'f32' ? 'f32' : 'int8',
     ...(sparsePositions !== undefined && { sparsePositions }),
   });
   const tokens = Math.min(Number(values.tokens ?? engine.contextLength), engine.contextLength);

@@ -34,9 +34,11 @@ export interface GlobalPages {
   readonly sparsePositions?: number | undefined;
 }
 
+type LayerShapes = Pick<Gemma3Config, 'layers' | 'kvHeads' | 'headDim' | 'window'>;
+
 /** The KV cache that a model of this shape has. */
 export function kvLayout(
-  { layers, kvHeads, headDim, window }: Gemma3Config,
+  { layers, kvHeads, headDim, window }: LayerShapes,
   { format = 'f16', exactPages = 0, sparsePositions }: GlobalPages = {},
 ): KvLayout {
   const shape = (kind: LayerKind) => ({ layers: layers.filter((k) => k === kind).length, kvHeads, headDim });
@@ -205,9 +207,9 @@ const AUTO_PAGES: readonly { readonly format: KvFormat; readonly exactShare: num
   { format: 'int4', exactShare: 0 },
 ];
 
-/** Layouts to choose from, the first that fits. */
-function kvLayouts(
-  config: Gemma3Config,
+/** Layouts to choose from for a context of `context` tokens: the first that fits. */
+export function kvLayouts(
+  config: LayerShapes,
   context: number,
   { kvFormat = 'f16', exactPages = 0, sparsePositions }: PageOptions,
 ): readonly KvLayout[] {

@@ -142,8 +142,16 @@ describe('cache', () => {
           assert.deepEqual(ids, fresh.ids, `prompt ${i}`);
         }
       }
-      const { kvUsed, kvReserved } = engine.memory();
+      const { kvUsed, kvReserved, kvParts } = engine.memory();
       assert.ok(kvUsed <= kvReserved);
+      assert.deepEqual(
+        kvParts.map(({ kind, bytes }) => [kind, bytes > 0]),
+        [
+          ['f16', true],
+          ['local', false],
+          ['kept', true],
+        ],
+      );
     });
   });
 });

@@ -7,6 +7,7 @@ import { KvCache, KvFull } from '../../sidecar/engine/kv/kv-cache.ts';
 import type { KvSequence } from '../../sidecar/engine/kv/kv-sequence.ts';
 import { type KvLayout, pageBytes, ringPages, windowPages } from '../../sidecar/engine/kv/layout.ts';
 import { kvMemory, planFirstThatFits, planMemory } from '../../sidecar/engine/kv/memory-plan.ts';
+import { kvLayouts } from '../../sidecar/engine/load-engine.ts';
 
 const LAYOUT: KvLayout = {
   shapes: { local: { layers: 2, kvHeads: 1, headDim: 16 }, global: { layers: 1, kvHeads: 1, headDim: 16 } },
@@ -334,6 +335,47 @@ describe('memory plan', () => {
       /\d GiB for a context of 131072.*up to \d+ tokens fits/,
     );
   });
+
+  for (const [name, globals, locals, kvHeads, headDim, gib] of [
+    ['4B', 5, 29, 4, 256, 2.5],
+    ['12B', 8, 40, 8, 256, 8],
+    ['27B', 10, 52, 16, 128, 10],
+  ] as const) {
+    test(`${name} at 131,072 tokens: the exact beginning gets shorter with the memory, until the context is refused`, () => {
+      const layers = [
+        ...Array.from({ length: locals }, () => 'local' as const),
+        ...Array.from({ length: globals }, () => 'global' as const),
+      ];
+      const shape = { layers, kvHeads, headDim, window: 1024 };
+      const layouts = kvLayouts(shape, 131_072, { kvFormat: 'auto' });
+      const totals = layouts.map((layout) => kvMemory(layout, 131_072).total);
+      assert.equal(kvMemory(layouts[0]!, 131_072).global, gib * GIB);
+      assert.ok(totals[0]! < 1.2 * gib * GIB, `${totals[0]! / GIB} GiB`);
+      const fixed = request.weightBytes + request.scratchBytes + 0.25 * GIB;
+      const chosen = totals.map((total) =>
+        planFirstThatFits(layouts, { ...request, contextLength: 131_072, available: fixed + total }),
+      );
+      assert.deepEqual(
+        chosen.map(({ layout }) => [layout.cold?.format ?? 'f16', layout.cold?.exactPages ?? 0]),
+        [
+          ['f16', 0],
+          ['int8', 1536],
+          ['int8', 1024],
+          ['int8', 512],
+          ['int8', 0],
+          ['int4', 512],
+          ['int4', 0],
+        ],
+      );
+      const tooLittle = { ...request, contextLength: 131_072, available: fixed + totals.at(-1)! - 1 };
+      assert.throws(() => planFirstThatFits(layouts, tooLittle), /a context of 131072 tokens/);
+      const choosing = kvLayouts(shape, 131_072, { kvFormat: 'auto', sparsePositions: 512 });
+      assert.deepEqual(
+        choosing.map(({ cold }) => cold?.exactPages),
+        [undefined, 0, 0],
+      );
+    });
+  }
 
   test('ranges of keys count where tokens choose among pages', () => {
     const sparse = { topPages: 64, recentPages: 8 };
