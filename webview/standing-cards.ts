@@ -41,10 +41,12 @@ function blindModelNote({ status, pictures }: ChatState): TemplateResult | typeo
 }
 
 /** The built-in model shows the product on a fresh machine; nobody should take its answers for a real Gemma's. */
-function builtInNote({ status }: ChatState): TemplateResult | typeof nothing {
+function builtInNote({ status, pictures }: ChatState): TemplateResult | typeof nothing {
   if (status?.model?.builtIn !== true) return nothing;
+  const seen = pictures.length > 0 && status.images?.available === true;
   return html`<p class="built-in quiet" data-testid="built-in-note">
     This small built-in model only shows how the product works; its answers are often wrong.
+    ${seen ? 'Of pictures it reads simple drawings alone (flowcharts, call graphs, classes, bar charts, tables, a few lines of code or of an error), and not all of them rightly.' : nothing}
     <button type="button" class="link" @click=${() => void send({ type: 'fix', action: 'choose-model' }).catch(() => {})}>Choose a Gemma 3 file</button>
   </p>`;
 }

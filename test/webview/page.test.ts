@@ -263,6 +263,17 @@ describe('the chat page', { skip }, () => {
     assert.match((await page.get('built-in-note').textContent()) ?? '', /answers are often wrong/);
     await page.page.getByRole('button', { name: 'Choose a Gemma 3 file' }).click();
     assert.deepEqual(await page.requests(), [{ type: 'fix', action: 'choose-model' }]);
+    const picture = {
+      ...{ key: 'picture-1', name: 'a.png', width: 4, height: 4, details: false, notes: [] },
+      encoding: { state: 'waiting' },
+    } as const;
+    const images = { available: true };
+    assert.doesNotMatch((await page.get('built-in-note').textContent()) ?? '', /drawings/);
+    await page.receive({
+      type: 'state',
+      state: { ...READY, status: { state: 'ready', model, images }, pictures: [picture] },
+    });
+    assert.match((await page.get('built-in-note').textContent()) ?? '', /reads simple drawings alone/);
     const real = { ...model, builtIn: false };
     await page.receive({ type: 'state', state: { ...READY, status: { state: 'ready', model: real } } });
     assert.equal(await page.get('built-in-note').count(), 0);

@@ -1,5 +1,6 @@
 /** A person asks about a small workspace: the answer streams, can be stopped, cites places that open, and survives. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Workbench } from '../browser.ts';
 import { ChatPage } from '../chat-page.ts';
@@ -7,7 +8,7 @@ import { eventually } from '../eventually.ts';
 import { descendantSidecars, slowDown } from '../processes.ts';
 import { type HostServer, startServer } from '../server.ts';
 import { screenshot } from './screenshot.ts';
-import { extensionSource, type FixtureWorkspace, fixtureWorkspace } from './setting.ts';
+import { extensionSource, type FixtureWorkspace, fixtureWorkspace, repository } from './setting.ts';
 
 /** The model is small: it is asked until it names a place in the workspace. */
 const questions = [
@@ -109,6 +110,22 @@ describe('chat', () => {
     assert.equal(await chat.failure.count(), 0);
     assert.match((await chat.questions.last().textContent()) ?? '', /price\.ts:1-3\s*What is this\?/);
     assert.equal(await chat.get('detach').count(), 0);
+  });
+
+  it('explains a drawing with the image tower of the built-in model', async () => {
+    const drawing = join(repository, 'test/fixtures/pictures/flow.png');
+    await workbench.drop([drawing], chat.input);
+    await chat.tray.and(chat.withState('ready')).waitFor({ timeout: 120_000 });
+    assert.match((await chat.tray.textContent()) ?? '', /flow\.png\s*512 × 512\s*\d+ tokens/);
+    assert.match((await chat.get('built-in-note').textContent()) ?? '', /reads simple drawings alone/);
+    await screenshot(workbench, 'drawing');
+    await chat.input.press('Enter');
+    await chat.questions.last().getByText('Explain this image.').waitFor();
+    await chat.idle();
+    assert.equal(await chat.failure.count(), 0);
+    // Whether it read the drawing rightly is no matter of the editor's; that it looked at one is.
+    assert.match(await chat.lastText(), /^Flowchart:|^I cannot read this image/);
+    await screenshot(workbench, 'drawing-explained');
   });
 
   it('shows the conversation again after the window was reloaded', async () => {
