@@ -8,17 +8,18 @@ export type PassCost = (tokens: number) => number;
 
 /**
  * Weights are read once for up to eight tokens, so a few more cost little until arithmetic outweighs memory; beyond eight the
- * kernels for prompts take over, which pay only with many more. Measured on the 1B shape, Q4_0, two quiet cores (`node bench/speculation.ts 1b --costs`).
+ * kernels for prompts take over, which pay only with many more. Measured on the 1B and 4B shapes, Q4_0, two cores, memory of
+ * 55 GB/s: the two differ by 0.06 at most up to eight (`node bench/speculation.ts 1b 4b --costs` asks again).
  */
 const MEASURED_COST: readonly (readonly [tokens: number, cost: number])[] = [
   [1, 1],
-  [2, 1.02],
-  [3, 1.06],
-  [4, 1.1],
-  [6, 1.24],
-  [8, 1.5],
-  [9, 2.3],
-  [16, 3.4],
+  [2, 1.12],
+  [3, 1.27],
+  [4, 1.42],
+  [6, 1.83],
+  [8, 2.23],
+  [9, 3.25],
+  [16, 5.1],
 ];
 
 export function passCost(tokens: number): number {

@@ -108,30 +108,41 @@ void add_values(const BlockState& state, const AttentionBlock& block, int64_t fi
                    range.to, state.rescale + row, ahead, state.output + row * head_dim);
 }
 
-template <bool kInt4>
-void attend_cold_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
-                      int64_t page_start, int64_t first_token, int64_t last_token) {
-  const int64_t head_dim = args.kv.head_dim;
-  const size_t run_bytes = kv_head_bytes(args.cold.format, head_dim);
-  const auto page = static_cast<size_t>(args.cold.page_table[page_start / kPagePositions]);
-  const uint8_t* run = args.cold.base + page * args.cold.page_bytes + args.cold.layer_offset +
-                       static_cast<size_t>(block.kv_head) * run_bytes;
-  const auto head = coded_head<CodedHead>(run, args.cold.format, head_dim);
-  const int64_t first = first_token * block.heads, count = (last_token - first_token) * block.heads;
-  cold_scores<kInt4>(head, state.cold, first, count, head_dim, state.p);
-  for (int64_t row = first; row < first + count; ++row) {
-    softmax_page(state.p + row * kPagePositions, {0, kPagePositions}, state.peak + row,
-                 state.sum_lanes + row * kLanes, state.rescale + row);
-  }
-  add_cold_values<kInt4>(head, state.cold, first, count, head_dim, state.p, state.rescale, state.output);
-}
-
 // The first of the block's tokens that reads a page in its compressed form; block.tokens if none does.
 int64_t first_cold_token(const AttentionArgs& args, const AttentionBlock& block, int64_t page_start) {
   if (args.cold.base == nullptr || page_start < args.cold.first_page * kPagePositions) return block.tokens;
   const int64_t turns_at = page_start + args.cold.hot_pages * kPagePositions;
   const int64_t token = turns_at - args.position - block.first_token;
   return token < 0 ? 0 : token < block.tokens ? token : block.tokens;
+}
+
+// A KV head's part of a compressed page.
+CodedHead cold_head(const AttentionArgs& args, const AttentionBlock& block, int64_t page_start) {
+  const auto page = static_cast<size_t>(args.cold.page_table[page_start / kPagePositions]);
+  const size_t run_bytes = kv_head_bytes(args.cold.format, args.kv.head_dim);
+  const uint8_t* run = args.cold.base + page * args.cold.page_bytes + args.cold.layer_offset +
+                       static_cast<size_t>(block.kv_head) * run_bytes;
+  return coded_head<CodedHead>(run, args.cold.format, args.kv.head_dim);
+}
+
+template <bool kInt4>
+void attend_cold_page(const AttentionArgs& args, const AttentionBlock& block, const BlockState& state,
+                      int64_t page_start, int64_t first_token, int64_t last_token) {
+  const int64_t head_dim = args.kv.head_dim;
+  const CodedHead head = cold_head(args, block, page_start);
+  const int64_t first = first_token * block.heads, count = (last_token - first_token) * block.heads;
+  cold_scores<kInt4>(head, state.cold, first, count, head_dim, state.p);
+  for (int64_t row = first; row < first + count; ++row) {
+    softmax_page(state.p + row * kPagePositions, {0, kPagePositions}, state.peak + row,
+                 state.sum_lanes + row * kLanes, state.rescale + row);
+  }
+  const int64_t next = page_start + kPagePositions;
+  const bool goes_on =
+      first_cold_token(args, block, next) <= first_token &&
+      reads_page(args, block.first_token + first_token, block.kv_head, next / kPagePositions);
+  const uint8_t* ahead = goes_on ? cold_head(args, block, next).keys : head.keys;
+  add_cold_values<kInt4>(head, state.cold, first, count, head_dim, state.p, state.rescale, ahead,
+                         state.output);
 }
 
 // The K part of the next page that the block's token `token` reads, to be fetched meanwhile; `otherwise` if

@@ -122,7 +122,8 @@ void cold_scores(const CodedHead& head, const ColdState& state, int64_t first, i
                                    kPageTiles,
                                    segments * segment_bytes,
                                    state.sums,
-                                   kPagePositions};
+                                   kPagePositions,
+                                   head.values + s * kPageTiles * segment_bytes};
     code_products<CodeSide::kKeys, kInt4>(products, count);
     for (int64_t row = 0; row < count; ++row) {
       const float q_scale = state.q_scale[first + row];
@@ -137,10 +138,11 @@ void cold_scores(const CodedHead& head, const ColdState& state, int64_t first, i
 }
 
 // output[row] = output[row] * rescale[row] + the page's values weighed by p[row], for rows [first, first +
-// count).
+// count). `ahead`: the codes read next.
 template <bool kInt4>
 void add_cold_values(const CodedHead& head, const ColdState& state, int64_t first, int64_t count,
-                     int64_t head_dim, const float* p, const float* rescale, float* output) {
+                     int64_t head_dim, const float* p, const float* rescale, const uint8_t* ahead,
+                     float* output) {
   constexpr KvFormat format = kInt4 ? KvFormat::kInt4 : KvFormat::kInt8;
   const int64_t segment = kv_segment(format, head_dim), segments = head_dim / segment;
   for (int64_t s = 0; s < segments; ++s) {
@@ -165,7 +167,8 @@ void add_cold_values(const CodedHead& head, const ColdState& state, int64_t firs
                                    static_cast<int32_t>(segment / kCodeLanes),
                                    kCodeBytes,
                                    state.sums,
-                                   segment};
+                                   segment,
+                                   ahead + s * static_cast<int64_t>(kv_code_bytes(format, segment))};
     code_products<CodeSide::kValues, kInt4>(products, count);
     for (int64_t row = 0; row < count; ++row) {
       const Vec scale = broadcast(state.p_scale[row]);
