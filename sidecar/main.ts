@@ -47,6 +47,7 @@ const COMMON_OPTIONS: ParseArgsOptionsConfig = {
   threads: { type: 'string' },
   backend: { type: 'string' },
   ctx: { type: 'string' },
+  precision: { type: 'string' },
   kv: { type: 'string' },
   speculation: { type: 'string' },
   'draft-model': { type: 'string' },
@@ -63,6 +64,7 @@ const COMMON_USAGE = `Common options:
   --threads N               default: one for each physical core
   --backend auto|cpu|gpu
   --ctx N                   context length in tokens
+  --precision int8|bf16|f32 what activations are rounded to before products (default: int8; bf16 takes about twice as long)
   --kv auto|f16|int8|int4   what the KV cache holds (default: the first of the three with which the context fits)
   --sparse N                read only the most promising N positions far behind: faster on long contexts, not exact
   --speculation on|off      verify drafts of several tokens at once (default: on; the text is the same)
@@ -144,6 +146,7 @@ function createContext(command: Command, args: readonly string[]): CliContext | 
         store: common.cacheFolder === null ? null : storeOptions(common.cacheFolder, {}, log),
         ...(common.threads !== undefined && { threads: common.threads }),
         ...(common.contextLength !== undefined && { contextLength: common.contextLength }),
+        precision: common.precision,
         kvFormat: common.kv,
         ...(common.sparse !== undefined && { sparsePositions: common.sparse }),
         speculation: common.speculation,
@@ -182,6 +185,7 @@ function commonOptions(values: OptionValues): CommonOptions {
     threads: integerOption(values, 'threads', { least: 1, most: 1024 }),
     backend: choiceOption(values, 'backend', ['auto', 'cpu', 'gpu']) ?? 'auto',
     contextLength: integerOption(values, 'ctx', { least: 1, most: 1 << 24 }),
+    precision: choiceOption(values, 'precision', ['int8', 'bf16', 'f32']) ?? 'int8',
     kv: choiceOption(values, 'kv', ['auto', 'f16', 'int8', 'int4']) ?? 'auto',
     sparse: integerOption(values, 'sparse', { least: 64, most: 1 << 24 }),
     speculation: choiceOption(values, 'speculation', ['on', 'off']) !== 'off',

@@ -23,6 +23,7 @@ export interface CommonOptions {
   readonly threads: number | undefined;
   readonly backend: 'auto' | 'cpu' | 'gpu';
   readonly contextLength: number | undefined;
+  readonly precision: 'int8' | 'bf16' | 'f32';
   readonly kv: 'auto' | 'f16' | 'int8' | 'int4';
   /** Positions that a token reads far behind; undefined: all. */
   readonly sparse: number | undefined;

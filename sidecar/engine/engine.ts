@@ -23,6 +23,10 @@ export interface EngineOptions {
   /** Default: the model's own, lowered (with a word in `notes`) to what memory allows. A value too large throws. */
   readonly contextLength?: number;
   readonly backend?: 'auto' | 'cpu' | 'gpu';
+  /**
+   * What activations are rounded to before they meet quantised matrices. 'bf16' where the processor multiplies BF16, elsewhere
+   * as 'f32', which rounds nothing. Default: int8.
+   */
   readonly precision?: ActivationPrecision;
   /**
    * How keys and values of global layers are kept that lie more than {@link HOT_PAGES} pages behind: exact, or rounded to

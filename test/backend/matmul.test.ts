@@ -15,6 +15,7 @@ import {
   type TensorType,
   type WeightSource,
 } from '../../sidecar/engine/backend/tensor.ts';
+import { bfloatToFloat, floatToBfloat } from '../../sidecar/engine/model/half.ts';
 import { dequantizeRow } from '../../sidecar/engine/model/quants.ts';
 import { int8Scale } from '../support/oracle-math.ts';
 import { seededRandom } from '../support/random.ts';
@@ -103,6 +104,10 @@ function roundedActivations(x: Float32Array): Float64Array {
   return out;
 }
 
+function roundedToBf16(x: Float32Array): Float32Array {
+  return x.map((value) => bfloatToFloat(floatToBfloat(value)));
+}
+
 /** Largest |got - expected| over the sum of |w x| that the result is made of. */
 function relativeError(
   got: Float32Array,
@@ -182,6 +187,12 @@ describe('matmul', () => {
             const exact = FLOAT_TYPES.includes(type) ? part : roundedActivations(part);
             // A chain of 512 roundings of 2^-24 each, and in practice the root of that.
             assert.ok(relativeError(fast!, values, exact, rows, columns) < 2e-6, `int8, ${tokens} tokens`);
+            const [halves] = await product(open({ isa, threads: 2, precision: 'bf16' }), [weight], x, tokens);
+            // Only the processor's own BF16 dot products round activations; elsewhere they are exact.
+            const errors = [part, roundedToBf16(part)].map((read) =>
+              relativeError(halves!, values, read, rows, columns),
+            );
+            assert.ok(Math.min(...errors) < 2e-6, `bf16, ${tokens} tokens: ${errors}`);
             const [precise] = await product(open({ isa, threads: 2, precision: 'f32' }), [weight], x, tokens);
             assert.ok(relativeError(precise!, values, part, rows, columns) < 2e-6, `f32, ${tokens} tokens`);
           }
@@ -191,7 +202,7 @@ describe('matmul', () => {
           const columns = 256;
           const weight = randomWeight('w', type, 75, columns, 11);
           const x = uniform(300 * columns, 5);
-          for (const precision of ['int8', 'f32'] as const) {
+          for (const precision of ['int8', 'bf16', 'f32'] as const) {
             const [all] = await product(open({ isa, threads: 1, precision }), [weight], x, 300);
             for (const threads of [1, 2, 3]) {
               const backend = open({ isa, threads, precision });

@@ -43,7 +43,7 @@ interface Answer {
 }
 
 for (const isa of cpuInstructionSets()) {
-  for (const precision of ['int8', 'f32'] as const satisfies ActivationPrecision[]) {
+  for (const precision of ['int8', 'bf16', 'f32'] as const satisfies ActivationPrecision[]) {
     describe(`top logits on ${isa}, ${precision} activations`, () => {
       it('are those of the whole matrix, for random rows of every type', async () => {
         for (let seed = 0; seed < cases(6); seed++) {

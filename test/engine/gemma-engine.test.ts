@@ -26,21 +26,25 @@ const GREEDY = { temperature: 0 };
 describe('numbers', () => {
   const prompt = randomIds(2 * window + 30, 1);
 
-  test('logits equal the F32 oracle to 1e-4 with exact activations, and the oracle to 2e-2 with int8 ones', async () => {
+  test('logits equal the F32 oracle to 1e-4 with exact activations, to 5e-3 with BF16 and to 2e-2 with int8 ones', async () => {
     const expected = await logitsOf({ createBackend: () => createOracleBackend() }, prompt);
     const exact = await logitsOf({ precision: 'f32' }, prompt);
     const rounded = await logitsOf({ precision: 'int8' }, prompt);
+    const halves = await logitsOf({ precision: 'bf16' }, prompt);
     assert.ok(relativeError(exact, expected) <= 1e-4, `exact: ${relativeError(exact, expected)}`);
+    assert.ok(relativeError(halves, expected) <= 5e-3, `bf16: ${relativeError(halves, expected)}`);
     assert.ok(relativeError(rounded, expected) <= 2e-2, `int8: ${relativeError(rounded, expected)}`);
   });
 
   test('every thread count and every way to cut the prompt give the same bits', async () => {
     const long = randomIds(5 * window + 11, 2);
-    const expected = await logitsOf({ threads: 1 }, long, 3);
-    for (const threads of [2, 3])
-      assert.deepEqual(await logitsOf({ threads }, long, 3), expected, `${threads} threads`);
-    for (const chunk of [1, 7, 64, 130]) {
-      assert.deepEqual(await logitsOf({ chunk }, long, 3), expected, `chunks of ${chunk}`);
+    for (const precision of ['int8', 'bf16'] as const) {
+      const expected = await logitsOf({ threads: 1, precision }, long, 3);
+      for (const threads of [2, 3])
+        assert.deepEqual(await logitsOf({ threads, precision }, long, 3), expected, `${threads} threads`);
+      for (const chunk of [1, 7, 64, 130]) {
+        assert.deepEqual(await logitsOf({ chunk, precision }, long, 3), expected, `chunks of ${chunk}`);
+      }
     }
   });
 

@@ -83,7 +83,7 @@ function embedScenario(dice: Dice, type: TensorType): Scenario {
 }
 
 export function matrixTests(subject: Subject): void {
-  for (const precision of ['f32', 'int8'] as const satisfies ActivationPrecision[]) {
+  for (const precision of ['f32', 'bf16', 'int8'] as const satisfies ActivationPrecision[]) {
     describe(`${precision} activations`, () => {
       let backend: Backend;
       let oracle: Backend;
@@ -97,7 +97,7 @@ export function matrixTests(subject: Subject): void {
       });
 
       for (const type of TYPES) {
-        // Int8 must lose nothing where there is nothing to lose: that checks the kernels to F32 accuracy.
+        // What int8 holds exactly BF16 does too. Int8 must lose nothing where there is nothing to lose: that checks the kernels to F32 accuracy.
         const exact = precision === 'f32' ? 'any activations' : 'activations that int8 holds exactly';
         test(`${type} matmul equals the oracle within 3e-6 for ${exact}`, async () => {
           for (let seed = 0; seed < cases(5); seed++) {

@@ -15,8 +15,8 @@ export interface Subject {
 }
 
 const INSTRUCTION_SETS = {
-  x64: ['avx512', 'avx2', 'scalar'],
-  arm64: ['neon', 'scalar'],
+  x64: ['avx512', 'avxvnni', 'avx2', 'scalar'],
+  arm64: ['neon_i8mm', 'neon', 'scalar'],
 } as const;
 
 /** Tests ask for this many cases; emulated processors set the variable to a small fraction, for example 0.2. */

@@ -443,8 +443,8 @@ class CpuAddon : public Napi::Addon<CpuAddon> {
     const int64_t count =
         integer(info[3], 0, static_cast<int64_t>(words.ElementLength()), "The list's length");
     Engine* engine = target.engine.get();
-    const auto program = std::make_shared<gs::Program>(
-        gs::decode_program(words.Data(), static_cast<size_t>(count), engine->objects(), engine->int8()));
+    const auto program = std::make_shared<gs::Program>(gs::decode_program(
+        words.Data(), static_cast<size_t>(count), engine->objects(), engine->int8(), engine->bf16_codes()));
     const auto flag = std::make_shared<std::atomic<bool>>(false);
     if (!target.passes.emplace(pass, flag).second)
       throw gs::RangeError("A pass with this number is running.");

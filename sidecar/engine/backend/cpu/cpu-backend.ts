@@ -41,7 +41,7 @@ export interface CpuOptions {
 }
 
 /** Where unpacking codes keeps pace with memory; with the others, reading the matrix itself is as fast. */
-const SCREENING: readonly string[] = ['avx512', 'avx2'];
+const SCREENING: readonly string[] = ['avx512', 'avxvnni', 'avx2'];
 
 export interface CpuMemory extends BackendMemory {
   /** The part of the KV reservation that the system has given so far. */

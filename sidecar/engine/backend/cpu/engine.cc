@@ -484,16 +484,20 @@ void Engine::run_op(const GatedMatmulOp& op) {
 QuantizedActivations Engine::rounded(int buffer, int64_t tokens, int64_t columns) {
   Region& region = rounded_[buffer];
   const auto values = static_cast<size_t>(tokens * columns), blocks = values / kTileColumns;
-  const size_t plane = aligned(blocks * sizeof(float)), bytes = aligned(values) + 4 * plane;
+  const size_t width = bf16_codes() ? sizeof(uint16_t) : sizeof(int8_t);
+  const size_t plane = aligned(blocks * sizeof(float)), bytes = aligned(width * values) + 4 * plane;
   if (bytes > region.size()) {
     region = Region(bytes, HugePages::kYes, "rounded activations");
     count_shared_scratch();
   }
   uint8_t* base = region.data();
-  uint8_t* planes = base + aligned(values);
-  return {reinterpret_cast<int8_t*>(base), reinterpret_cast<float*>(planes),
-          reinterpret_cast<int32_t*>(planes + plane), reinterpret_cast<int32_t*>(planes + 2 * plane),
-          reinterpret_cast<float*>(planes + 3 * plane)};
+  uint8_t* planes = base + aligned(width * values);
+  return {reinterpret_cast<int8_t*>(base),
+          reinterpret_cast<float*>(planes),
+          reinterpret_cast<int32_t*>(planes + plane),
+          reinterpret_cast<int32_t*>(planes + 2 * plane),
+          reinterpret_cast<float*>(planes + 3 * plane),
+          bf16_codes() ? reinterpret_cast<uint16_t*>(base) : nullptr};
 }
 
 void Engine::count_shared_scratch() {

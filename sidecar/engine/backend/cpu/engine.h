@@ -58,6 +58,8 @@ class Engine {
   const Isa& isa() const { return isa_; }
   int threads() const { return threads_; }
   bool int8() const { return precision_ == Precision::kInt8; }
+  // Whether products of quantised matrices round activations to BF16.
+  bool bf16_codes() const { return precision_ == Precision::kBf16 && kernels_.bf16_available(); }
   Objects& objects() { return objects_; }
   const Screening& screening() const { return screening_; }
   MemoryUse memory() const;

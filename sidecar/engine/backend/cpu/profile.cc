@@ -39,10 +39,11 @@ struct Describe {
       operations += multiply_adds(op.args.tokens, target.weight);
       int8 = int8 && is_quantized(target.weight.format);
     }
-    return {int8 ? "matmul int8" : "matmul f32", operations};
+    if (!int8) return {"matmul f32", operations};
+    return {op.args.acts.bf16 == nullptr ? "matmul int8" : "matmul bf16 and codes", operations};
   }
   Result operator()(const GatedMatmulOp& op) const {
-    return {"gatedMatmul int8", multiply_adds(op.tokens, op.gate) + multiply_adds(op.tokens, op.up)};
+    return {"gatedMatmul", multiply_adds(op.tokens, op.gate) + multiply_adds(op.tokens, op.up)};
   }
   Result operator()(const Bf16MatmulOp& op) const {
     double operations = 0;

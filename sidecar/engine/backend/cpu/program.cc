@@ -40,8 +40,8 @@ void require(bool holds, const char* message) {
 
 class Decoder {
  public:
-  Decoder(const double* words, size_t count, Objects& objects, bool int8)
-      : next_(words), end_(words + count), objects_(objects), int8_(int8) {}
+  Decoder(const double* words, size_t count, Objects& objects, bool int8, bool bf16)
+      : next_(words), end_(words + count), objects_(objects), rounds_(int8 || bf16), bf16_(bf16) {}
 
   Program run() {
     while (next_ != end_) decode_op();
@@ -205,9 +205,9 @@ class Decoder {
       program_.ops.emplace_back(std::move(rounded));
       return;
     }
-    op.args = {x.data() + first * x.width, {}, int8_, count, x.width, nullptr, targets};
-    const auto reads_int8 = [](const MatmulTarget& target) { return is_quantized(target.weight.format); };
-    if (int8_ && std::any_of(op.targets.begin(), op.targets.end(), reads_int8)) {
+    op.args = {x.data() + first * x.width, {}, rounds_, count, x.width, nullptr, targets};
+    const auto reads_codes = [](const MatmulTarget& target) { return is_quantized(target.weight.format); };
+    if (rounds_ && std::any_of(op.targets.begin(), op.targets.end(), reads_codes)) {
       // Rows of another offset than the operations before it: not theirs to continue.
       if (first > 0) program_.ops.emplace_back(RowsOp{{}, count});
       rows(QuantizeStep{op.args.x, count, x.width, 0}, count);
@@ -234,7 +234,9 @@ class Decoder {
     if (weight.shadow != nullptr) program_.kept.push_back(weight.shadow);
     op.x = x.data() + first * x.width;
     op.tokens = count;
-    op.int8 = int8_ && is_quantized(weight.format);
+    op.int8 = rounds_ && is_quantized(weight.format);
+    // The shadow's bounds are of exact products, or of those with activations rounded to int8.
+    if (op.int8 && bf16_) op.shadow = nullptr;
     op.out = out.data();
     op.width = out.width;
     if (op.int8) {
@@ -462,14 +464,14 @@ class Decoder {
   const double* next_;
   const double* end_;
   Objects& objects_;
-  bool int8_;
+  bool rounds_, bf16_;
   Program program_;
 };
 
 }  // namespace
 
-Program decode_program(const double* words, size_t count, Objects& objects, bool int8) {
-  Program program = Decoder(words, count, objects, int8).run();
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8, bool bf16) {
+  Program program = Decoder(words, count, objects, int8, bf16).run();
   fuse_gated_products(program);
   return program;
 }

@@ -74,7 +74,7 @@ struct TopLogitsOp {
   const ShadowObject* shadow;  // or null: all of the matrix is read
   const float* x;
   int64_t tokens;
-  bool int8;
+  bool int8;  // or BF16: x is read rounded
   int64_t count;
   std::vector<int32_t> also;
   float* out;  // [tokens][width]: width / 2 values, then as many rows of the matrix they are of
@@ -110,7 +110,8 @@ struct Program {
 };
 
 // Reads `count` numbers. Every handle, length, range and position is checked again here, although cpu-pass.ts
-// has done so: the list comes from outside. Throws RangeError.
-Program decode_program(const double* words, size_t count, Objects& objects, bool int8);
+// has done so: the list comes from outside. Products of quantised matrices read activations rounded to int8
+// or to BF16, or neither. Throws RangeError.
+Program decode_program(const double* words, size_t count, Objects& objects, bool int8, bool bf16);
 
 }  // namespace gs

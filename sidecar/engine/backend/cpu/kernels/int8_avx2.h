@@ -9,6 +9,9 @@
 //
 // Eight-bit codes would overflow in a single pair, so there the weight is the signed number, its magnitude
 // (up to 128) the unsigned operand and its sign moved to the activation: 2 * 128 * 127 = 32512 fits.
+//
+// With AVX-VNNI one VPDPBUSD does what VPMADDUBSW, VPMADDWD and additions do for four columns, and nothing
+// overflows.
 #pragma once
 #include <immintrin.h>
 
@@ -29,6 +32,16 @@ constexpr int kPrefetchBytes = 4096;
 #define GS_ALWAYS_INLINE inline __attribute__((always_inline))
 
 constexpr int kHalfRows = 8;
+
+// Whether codes are multiplied as the signed numbers that they stand for.
+constexpr bool is_signed(QuantFormat quant) {
+#if defined(__AVXVNNI__)
+  (void)quant;
+  return false;
+#else
+  return quant.bits == 8;
+#endif
+}
 
 // Half a tile: rows 8 * half .. 8 * half + 7.
 struct HalfTile {
@@ -81,7 +94,7 @@ GS_ALWAYS_INLINE void unpack(TileAddress at, int half, HalfTile& tile) {
 
   const uint8_t* low = at.tile + quant.scale_bytes() + 32 * half;
   if constexpr (quant.bits == 8) {
-    const __m256i sign = _mm256_set1_epi8(static_cast<char>(0x80));
+    const __m256i sign = _mm256_set1_epi8(static_cast<char>(is_signed(quant) ? 0x80 : 0));
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) tile.codes[j] = _mm256_xor_si256(load256(low + kVectorBytes * j), sign);
     return;
@@ -124,6 +137,11 @@ GS_ALWAYS_INLINE __m256i broadcast_word(const int8_t* q) {
 // Exact dot product of vectors [first, last) of the codes with the token's activations, plus `start`.
 template <int bits, int first, int last>
 GS_ALWAYS_INLINE __m256i dot(const __m256i (&codes)[8], const int8_t* q, __m256i start) {
+#if defined(__AVXVNNI__)
+#pragma GCC unroll 8
+  for (int j = first; j < last; j++)
+    start = _mm256_dpbusd_avx_epi32(start, codes[j], broadcast_word(q + 4 * j));
+#else
   const __m256i ones = _mm256_set1_epi16(1);
   constexpr int kDepth = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
 #pragma GCC unroll 8
@@ -140,6 +158,7 @@ GS_ALWAYS_INLINE __m256i dot(const __m256i (&codes)[8], const int8_t* q, __m256i
     }
     start = _mm256_add_epi32(start, _mm256_madd_epi16(pairs, ones));
   }
+#endif
   return start;
 }
 
@@ -151,7 +170,7 @@ GS_ALWAYS_INLINE void token_bias(const TokenBlock& block, int64_t index, int32_t
   if constexpr (quant.scales == ScaleKind::kKSigned) {
     bias[0] = -quant.zero * block.first_sum[index];
     bias[1] = -quant.zero * (block.sum[index] - block.first_sum[index]);
-  } else if constexpr (quant.bits != 8 && quant.zero != 0) {
+  } else if constexpr (!is_signed(quant) && quant.zero != 0) {
     bias[0] = -quant.zero * block.sum[index];
   }
 }

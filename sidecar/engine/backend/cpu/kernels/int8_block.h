@@ -24,6 +24,7 @@ struct TokenBlock {
   const int32_t* first_sum;
   const float* scaled_sum;
   int64_t tokens, tiles;
+  const uint16_t* bf16 = nullptr;  // instead of q, in BF16 precision
 };
 
 }  // namespace gs

@@ -11,8 +11,10 @@ namespace gs {
 
 #if defined(__x86_64__)
 GS_DECLARE_TABLE(avx512)
+GS_DECLARE_TABLE(avxvnni)
 GS_DECLARE_TABLE(avx2)
 #elif defined(__aarch64__)
+GS_DECLARE_TABLE(neon_i8mm)
 GS_DECLARE_TABLE(neon)
 #endif
 GS_DECLARE_TABLE(scalar)

@@ -1,9 +1,9 @@
 // The kernels' common language: argument structs, and the table of functions that one instruction set offers.
 //
 // Every kernel file is compiled once for each instruction set inside `namespace gs::GS_ISA` (GS_ISA is one of
-// avx512, avx2, neon, neon_i8mm, scalar) and knows nothing of threads, Node or callers: an operation is cut
-// into `tasks` pieces, and `run(args, task, scratch)` computes one piece. Pieces are independent, so the
-// thread pool may hand them out in any order; results do not depend on how many threads there are.
+// avx512, avxvnni, avx2, neon, neon_i8mm, scalar) and knows nothing of threads, Node or callers: an operation
+// is cut into `tasks` pieces, and `run(args, task, scratch)` computes one piece. Pieces are independent, so
+// the thread pool may hand them out in any order; results do not depend on how many threads there are.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -187,6 +187,8 @@ struct QuantizedActivations {
   int32_t* sum;
   int32_t* first_sum;
   float* scaled_sum;
+  // Not null: rounded to BF16 instead (bf16_codes.h), [g][columns / 32][n][32], and scaled_sum is their sum.
+  uint16_t* bf16 = nullptr;
 };
 
 // Rounds tokens [first, last) of `tokens`, on which the layout depends. A last block that is not full is
@@ -206,8 +208,8 @@ struct MatmulTarget {
 
 struct MatmulArgs {
   const float* x;             // [tokens][columns]; read by float formats and by F32 precision
-  QuantizedActivations acts;  // read by the int8 path
-  bool int8;                  // use it for quantised formats
+  QuantizedActivations acts;  // read by the int8 and BF16 paths
+  bool int8;                  // use them for quantised formats
   int64_t tokens, columns;
   const MatmulTarget* targets;
   int64_t target_count;

@@ -2,13 +2,14 @@
 // of panels through the product that its format and the precision call for.
 #include <cstdint>
 
+#include "bf16_codes.h"
 #include "float_strip.h"
 #include "gelu.h"
 #include "int8_block.h"
 #include "int8_products.h"
 #include "kernels.h"
 #include "matrix_format.h"
-#include "quantize_block.h"
+#include "round_block.h"
 #include "strip.h"
 
 namespace gs::GS_ISA {
@@ -47,26 +48,36 @@ int64_t block_tasks(const MatmulArgs& args) {
   return tasks;
 }
 
+// Of activations rounded to int8 or to BF16.
 using Int8Strip = void (*)(const uint8_t* const*, int, const TokenBlock&, float*);
 
-Int8Strip int8_strip_of(MatrixFormat format) {
+template <bool bf16, MatrixFormat format>
+Int8Strip coded_strip() {
+#if GS_HAS_BF16_KERNELS
+  if constexpr (bf16) return bf16_strip<format>;
+#endif
+  return int8_strip<format>;
+}
+
+template <bool bf16>
+Int8Strip coded_strip_of(MatrixFormat format) {
   switch (format) {
     case MatrixFormat::kQ4_0:
-      return int8_strip<MatrixFormat::kQ4_0>;
+      return coded_strip<bf16, MatrixFormat::kQ4_0>();
     case MatrixFormat::kQ4_1:
-      return int8_strip<MatrixFormat::kQ4_1>;
+      return coded_strip<bf16, MatrixFormat::kQ4_1>();
     case MatrixFormat::kQ5_0:
-      return int8_strip<MatrixFormat::kQ5_0>;
+      return coded_strip<bf16, MatrixFormat::kQ5_0>();
     case MatrixFormat::kQ5_1:
-      return int8_strip<MatrixFormat::kQ5_1>;
+      return coded_strip<bf16, MatrixFormat::kQ5_1>();
     case MatrixFormat::kQ8_0:
-      return int8_strip<MatrixFormat::kQ8_0>;
+      return coded_strip<bf16, MatrixFormat::kQ8_0>();
     case MatrixFormat::kQ4_K:
-      return int8_strip<MatrixFormat::kQ4_K>;
+      return coded_strip<bf16, MatrixFormat::kQ4_K>();
     case MatrixFormat::kQ5_K:
-      return int8_strip<MatrixFormat::kQ5_K>;
+      return coded_strip<bf16, MatrixFormat::kQ5_K>();
     case MatrixFormat::kQ6_K:
-      return int8_strip<MatrixFormat::kQ6_K>;
+      return coded_strip<bf16, MatrixFormat::kQ6_K>();
     case MatrixFormat::kF32:
     case MatrixFormat::kF16:
     case MatrixFormat::kBF16:
@@ -74,6 +85,10 @@ Int8Strip int8_strip_of(MatrixFormat format) {
       break;
   }
   return nullptr;
+}
+
+Int8Strip coded_strip_of(MatrixFormat format, const QuantizedActivations& acts) {
+  return acts.bf16 == nullptr ? coded_strip_of<false>(format) : coded_strip_of<true>(format);
 }
 
 template <MatrixFormat format>
@@ -135,7 +150,8 @@ TokenBlock token_block(const QuantizedActivations& acts, int64_t columns, int64_
           acts.first_sum + offset,
           acts.scaled_sum + offset,
           tokens,
-          tiles};
+          tiles,
+          acts.bf16 == nullptr ? nullptr : acts.bf16 + offset * kTileColumns};
 }
 
 // The gated product: panels of both matrices whose rows make one block of 32 rounded values.
@@ -160,10 +176,10 @@ void pair_of_rows(const GatedMatmulArgs& args, const TokenBlock& tokens, int64_t
   const uint8_t* panels[] = {args.gate.panels + panel * panel_bytes(args.gate.format, args.columns),
                              args.up.panels + panel * panel_bytes(args.up.format, args.columns)};
   if (args.gate.format == args.up.format) {
-    int8_strip_of(args.gate.format)(panels, 2, tokens, out);
+    coded_strip_of(args.gate.format, args.acts)(panels, 2, tokens, out);
   } else {
-    int8_strip_of(args.gate.format)(panels, 1, tokens, out);
-    int8_strip_of(args.up.format)(panels + 1, 1, tokens, out + kStripStride);
+    coded_strip_of(args.gate.format, args.acts)(panels, 1, tokens, out);
+    coded_strip_of(args.up.format, args.acts)(panels + 1, 1, tokens, out + kStripStride);
   }
 }
 
@@ -173,10 +189,9 @@ void gate_rows(const float* gate, const float* up, float* out) {
 }
 
 // Panels [first, last) of one matrix, one behind the other in `out`.
-void run_of_panels(const PackedMatrix& matrix, const TokenBlock& tokens, int64_t first, int64_t last,
-                   float* out) {
+void run_of_panels(const PackedMatrix& matrix, Int8Strip product, const TokenBlock& tokens, int64_t first,
+                   int64_t last, float* out) {
   const int64_t bytes = panel_bytes(matrix.format, tokens.tiles * kTileColumns);
-  const Int8Strip product = int8_strip_of(matrix.format);
   for (int64_t panel = first; panel < last; panel += kStripPanels, out += kStripPanels * kStripStride) {
     const int count = static_cast<int>(last - panel < kStripPanels ? last - panel : kStripPanels);
     const uint8_t* panels[kStripPanels];
@@ -189,8 +204,10 @@ void run_of_panels(const PackedMatrix& matrix, const TokenBlock& tokens, int64_t
 void gated_few(const GatedMatmulArgs& args, const TokenBlock& block, int64_t first, int64_t end,
                float* gate) {
   float* up = gate + (end - first) * kBlockPanels * kStripStride;
-  run_of_panels(args.gate, block, first * kBlockPanels, end * kBlockPanels, gate);
-  run_of_panels(args.up, block, first * kBlockPanels, end * kBlockPanels, up);
+  run_of_panels(args.gate, coded_strip_of(args.gate.format, args.acts), block, first * kBlockPanels,
+                end * kBlockPanels, gate);
+  run_of_panels(args.up, coded_strip_of(args.up.format, args.acts), block, first * kBlockPanels,
+                end * kBlockPanels, up);
   for (int64_t i = first; i < end; i++) {
     for (int64_t t = 0; t < block.tokens; t++) {
       float values[kTileColumns];
@@ -198,7 +215,7 @@ void gated_few(const GatedMatmulArgs& args, const TokenBlock& block, int64_t fir
         const int64_t at = ((i - first) * kBlockPanels + p) * kStripStride + t * kPanelRows;
         gate_rows(gate + at, up + at, values + p * kPanelRows);
       }
-      quantize_block(values, args.out, i * block.tokens + t);
+      round_block(values, args.out, i * block.tokens + t);
     }
   }
 }
@@ -229,7 +246,7 @@ void gated_matmul(const GatedMatmulArgs& args, int64_t task, float* scratch) {
       float values[kTileColumns];
       __builtin_memcpy(values, gated + t * kPanelRows, kPanelRows * sizeof(float));
       gate_rows(pair + t * kPanelRows, pair + kStripStride + t * kPanelRows, values + kPanelRows);
-      quantize_block(values, args.out, first_token * blocks + i * tokens + t);
+      round_block(values, args.out, first_token * blocks + i * tokens + t);
     }
   }
 }
@@ -239,7 +256,7 @@ int64_t panels_tasks(const PanelsArgs& args) { return (args.panel_count + kMaxSt
 void panels(const PanelsArgs& args, int64_t task, float* scratch) {
   const PackedMatrix& weight = args.weight;
   const TokenBlock block = token_block(args.acts, weight.columns, 0, args.tokens);
-  const Int8Strip int8 = args.int8 ? int8_strip_of(weight.format) : nullptr;
+  const Int8Strip int8 = args.int8 ? coded_strip_of(weight.format, args.acts) : nullptr;
   const int64_t bytes = panel_bytes(weight.format, weight.columns), end = (task + 1) * kMaxStrip;
   const int width = int8 != nullptr ? kStripPanels : kFloatPanels;
   const int64_t last = end < args.panel_count ? end : args.panel_count;
@@ -279,7 +296,7 @@ void matmul(const MatmulArgs& args, int64_t task, float* scratch) {
   const PackedMatrix& weight = target->weight;
   const int64_t tokens = args.tokens - first_token < kTokenBlock ? args.tokens - first_token : kTokenBlock;
   const TokenBlock block = token_block(args.acts, args.columns, first_token, tokens);
-  const Int8Strip int8 = args.int8 ? int8_strip_of(weight.format) : nullptr;
+  const Int8Strip int8 = args.int8 ? coded_strip_of(weight.format, args.acts) : nullptr;
   const int64_t bytes = panel_bytes(weight.format, args.columns), step = panels_per_task(args, weight);
   const int64_t end =
       (piece + 1) * step < panel_count(weight.rows) ? (piece + 1) * step : panel_count(weight.rows);

@@ -1,9 +1,9 @@
-// Rounds activations to int8 in blocks of 32 columns, into the layout that matmul reads (kernels.h).
+// Rounds activations to int8 or BF16 in blocks of 32 columns, into the layout that matmul reads (kernels.h).
 #include <cstdint>
 
 #include "kernels.h"
 #include "matrix_format.h"
-#include "quantize_block.h"
+#include "round_block.h"
 
 namespace gs::GS_ISA {
 namespace {
@@ -35,12 +35,12 @@ void quantize(const QuantizeArgs& args, int64_t task, float*) {
       const int64_t index = first * tiles + tile * group + (token - first),
                     left = args.columns - tile * kTileColumns;
       if (left >= kTileColumns) {
-        quantize_block(x + tile * kTileColumns, args.out, index);
+        round_block(x + tile * kTileColumns, args.out, index);
         continue;
       }
       float filled[kTileColumns] = {};
       __builtin_memcpy(filled, x + tile * kTileColumns, static_cast<size_t>(left) * sizeof(float));
-      quantize_block(filled, args.out, index);
+      round_block(filled, args.out, index);
     }
   }
 }
