@@ -25,8 +25,11 @@ export const composerStyles = css`
 
   textarea {
     display: block;
+    /* As high as what is written, whatever the width. */
+    field-sizing: content;
     width: 100%;
     min-height: 36px;
+    max-height: 220px;
     padding: 9px 12px 4px;
     border: none;
     outline: none;
@@ -94,6 +97,11 @@ export const composerStyles = css`
 
   .gap {
     flex: 1;
+  }
+
+  .send,
+  .stop {
+    flex: none;
   }
 
   .model {

@@ -17,7 +17,6 @@ import { sharedStyles } from './shared-styles.ts';
 import type { Attachment, PromptUse } from './state.ts';
 import { placeOf } from './state.ts';
 
-const MAX_HEIGHT_PX = 220;
 /** After the last key, the cost of the draft is asked for. */
 const PREVIEW_DELAY_MS = 500;
 
@@ -161,7 +160,6 @@ export class GemmaComposer extends LitElement {
   }
 
   override updated(changed: PropertyValues<this>): void {
-    if (changed.has('draft')) this.#fitHeight();
     if (changed.has('draft') || changed.has('attachments') || changed.has('pictures') || changed.has('busy'))
       this.#previewSoon();
   }
@@ -361,13 +359,6 @@ export class GemmaComposer extends LitElement {
   #setDraft(draft: string): void {
     this.draft = draft;
     remember({ draft });
-  }
-
-  #fitHeight(): void {
-    const input = this.#input;
-    if (input === null) return;
-    input.style.height = 'auto';
-    input.style.height = `${Math.min(input.scrollHeight, MAX_HEIGHT_PX)}px`;
   }
 
   static override styles = [sharedStyles, attachmentStyles, composerStyles];

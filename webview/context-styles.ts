@@ -267,6 +267,10 @@ export const contextStyles = css`
     text-align: start;
   }
 
+  th[scope='row'] {
+    white-space: nowrap;
+  }
+
   thead th {
     position: sticky;
     top: 0;

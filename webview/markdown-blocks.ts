@@ -10,7 +10,13 @@ export type Block =
   | { readonly kind: 'code'; readonly language: string; readonly code: string };
 
 /** Raw HTML stays text and pictures stay links: an answer cannot make the page load anything. */
-export const markdown = new MarkdownIt({ html: false, linkify: false, typographer: false }).disable('image');
+export const markdown = new MarkdownIt({
+  html: false,
+  linkify: false,
+  typographer: false,
+  // A model that ends a line means it: lists without marks, lines of a drawing.
+  breaks: true,
+}).disable('image');
 
 /** Cuts a growing text into blocks, looking again only at what can still change. */
 export class BlockStream {

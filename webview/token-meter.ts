@@ -142,6 +142,13 @@ export class GemmaTokenMeter extends LitElement {
         width: 44px;
       }
 
+      /* The number alone, in the narrowest side bar. */
+      @media (max-width: 240px) {
+        .meter svg {
+          display: none;
+        }
+      }
+
       svg {
         display: block;
         width: 100%;
@@ -204,6 +211,7 @@ export class GemmaTokenMeter extends LitElement {
       dl > div {
         display: flex;
         justify-content: space-between;
+        gap: 8px;
         padding: 2px 0;
       }
 
@@ -219,6 +227,7 @@ export class GemmaTokenMeter extends LitElement {
       }
 
       .swatch {
+        flex: none;
         width: 9px;
         height: 9px;
         border: 1px solid var(--vscode-contrastBorder, transparent);

@@ -199,6 +199,13 @@ describe('the chat page', { skip }, () => {
       assert.equal(await page.get('announcement').textContent(), 'The answer was stopped.');
     });
 
+    it('with a line for each line of the model', async () => {
+      await page.receive(showing(QUESTION, answer('Flowchart:\nfile -> size\nsize -> list')));
+      const prose = page.page.locator('gemma-answer .prose p');
+      assert.equal(await prose.locator('br').count(), 2);
+      assert.equal(await prose.count(), 1);
+    });
+
     it('without drawing again what has not changed', async () => {
       await page.receive(showing(QUESTION, answer('One.\n\nTwo.\n\nThree.\n\nFour', 'streaming')));
       await page.page
@@ -273,7 +280,7 @@ describe('the chat page', { skip }, () => {
       type: 'state',
       state: { ...READY, status: { state: 'ready', model, images }, pictures: [picture] },
     });
-    assert.match((await page.get('built-in-note').textContent()) ?? '', /reads simple drawings alone/);
+    assert.match((await page.get('built-in-note').textContent()) ?? '', /reads only simple drawings/);
     const real = { ...model, builtIn: false };
     await page.receive({ type: 'state', state: { ...READY, status: { state: 'ready', model: real } } });
     assert.equal(await page.get('built-in-note').count(), 0);
@@ -305,6 +312,25 @@ describe('the chat page', { skip }, () => {
     );
     await page.page.keyboard.press('Escape');
     assert.equal(await page.get('left-out').count(), 0);
+  });
+
+  it('fits the narrowest side bar, and an input that grows with it', async () => {
+    const tokenUse = { contextLength: 8192, repository: 4000, conversation: 96, reserved: 1024 };
+    const promptUse = { tokenUse, fileCount: 2, files: [], leftOut: [] };
+    await page.receive({ type: 'state', state: { ...READY, promptUse } });
+    const input = page.get('input');
+    await input.fill(
+      'A question of so many words that it takes more lines in a narrow view than in a wide one',
+    );
+    const wide = (await input.boundingBox())!;
+    await page.page.setViewportSize({ width: 170, height: 800 });
+    const narrow = (await input.boundingBox())!;
+    assert.ok(narrow.height > wide.height, `${narrow.height} after ${wide.height}`);
+    const button = (await page.get('send').boundingBox())!;
+    assert.ok(button.x + button.width <= narrow.x + narrow.width, JSON.stringify([button, narrow]));
+    await page.page.setViewportSize({ width: 420, height: 800 });
+    assert.equal((await input.boundingBox())!.height, wide.height);
+    await input.fill('');
   });
 
   it('keeps an unsent question over a reload', async () => {

@@ -117,7 +117,7 @@ describe('chat', () => {
     await workbench.drop([drawing], chat.input);
     await chat.tray.and(chat.withState('ready')).waitFor({ timeout: 120_000 });
     assert.match((await chat.tray.textContent()) ?? '', /flow\.png\s*512 × 512\s*\d+ tokens/);
-    assert.match((await chat.get('built-in-note').textContent()) ?? '', /reads simple drawings alone/);
+    assert.match((await chat.get('built-in-note').textContent()) ?? '', /reads only simple drawings/);
     await screenshot(workbench, 'drawing');
     await chat.input.press('Enter');
     await chat.questions.last().getByText('Explain this image.').waitFor();
