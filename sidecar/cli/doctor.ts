@@ -89,16 +89,16 @@ function checks(context: CliContext): readonly Check[] {
     },
     {
       name: 'model header',
-      run: () => {
-        const { name, parameters, quantisation, trainedContext } = describeModel(context.modelPath());
+      run: async () => {
+        const { name, parameters, quantisation, trainedContext } = await describeModel(context.modelPath());
         return `${name}, ${(parameters / 1e6).toFixed(1)} M parameters, ${quantisation}, context ${trainedContext}`;
       },
       fix: 'Choose a complete Gemma 3 file in GGUF form; download it again if it should be one.',
     },
     {
       name: 'memory',
-      run: () => {
-        const needed = describeModel(context.modelPath()).fileBytes + MEMORY_BESIDE_WEIGHTS;
+      run: async () => {
+        const needed = (await describeModel(context.modelPath())).fileBytes + MEMORY_BESIDE_WEIGHTS;
         const free = availableMemory();
         const figures = `${megabytes(needed)} MB needed, ${megabytes(free)} MB free`;
         if (free < needed) throw new Error(`${figures}.`);

@@ -18,9 +18,9 @@ export const command: Command = {
     const builtIn = builtInModelPath();
     if (builtIn === null) log(missingBuiltInModel());
     const models: Listed[] = [];
-    if (builtIn !== null) models.push({ ...describeModel(builtIn), source: 'built-in' });
+    if (builtIn !== null) models.push({ ...(await describeModel(builtIn)), source: 'built-in' });
     if (common.model !== null && common.model !== builtIn) {
-      models.push({ ...describeModel(common.model), source: 'chosen' });
+      models.push({ ...(await describeModel(common.model)), source: 'chosen' });
     }
     for (const model of await findModels(modelPlaces(thisMachine()))) {
       if (models.every(({ path }) => path !== model.path)) models.push(model);

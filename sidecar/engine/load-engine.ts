@@ -222,15 +222,19 @@ export function kvLayouts(
   });
 }
 
-/** What loading would take, and the context that fits. Throws OutOfMemory or RangeError. */
+/**
+ * What loading would take, and the context that fits in `available` bytes: by default in those that are free. Throws
+ * OutOfMemory or RangeError.
+ */
 export function planEngineMemory(
   gguf: GgufFile,
   config: Gemma3Config,
   {
     contextLength,
     outputShadow = true,
+    available = availableMemory(),
     ...pageOptions
-  }: Pick<EngineOptions, 'contextLength' | 'outputShadow'> & PageOptions,
+  }: Pick<EngineOptions, 'contextLength' | 'outputShadow'> & PageOptions & { readonly available?: number },
   draft: ModelFile | null = null,
   tower: TowerFile | null = null,
 ): MemoryPlan & { readonly layout: KvLayout } {
@@ -253,7 +257,7 @@ export function planEngineMemory(
       ? headShadowBytes(gguf, config) + (draft ? headShadowBytes(draft.gguf, draft.config) : 0)
       : 0,
     ...(tower !== null && { towerBytes: towerMemoryBytes(tower.config) }),
-    available: availableMemory(),
+    available,
   });
 }
 

@@ -30,7 +30,7 @@ export async function findModels(places: readonly ModelPlace[]): Promise<readonl
       const target = await fs.realpath(file);
       if (found.has(target) || !(await looksLikeGemma(target))) continue;
       // Hugging Face keeps the file's name in the link, and Ollama the model's in the manifest.
-      const model = describeModel(target);
+      const model = await describeModel(target);
       found.set(target, {
         ...model,
         path: source === 'ollama' ? target : file,

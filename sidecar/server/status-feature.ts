@@ -93,14 +93,14 @@ export class StatusFeature implements Feature {
   private async models(): Promise<ModelInfo[]> {
     const builtIn = builtInModelPath();
     const paths = new Set([builtIn, this.settings.modelPath ?? null].filter((p) => p !== null));
-    const known = [...paths].flatMap((path): (DescribedModel | FoundModel)[] => {
+    const known: (DescribedModel | FoundModel)[] = [];
+    for (const path of paths) {
       try {
-        return [describeModel(path)];
+        known.push(await describeModel(path));
       } catch (error) {
         this.context.connection.console.warn(`${path} is not a model: ${String(error)}`);
-        return [];
       }
-    });
+    }
     const elsewhere = await findModels(modelPlaces(thisMachine()));
     return [...known, ...elsewhere.filter(({ path }) => !paths.has(path))].map(
       ({ trainedContext, ...model }) => ({

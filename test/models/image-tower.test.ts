@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import { describeModel } from '../../sidecar/models/describe.ts';
 import { findImageTower } from '../../sidecar/models/image-tower.ts';
 import { temporaryFolder } from '../support/repository.ts';
 import { MODEL_SHAPES, writeTinyModel } from '../support/tiny-model.ts';
@@ -69,4 +70,25 @@ test('is the layer of that kind in the manifest of Ollama', async () => {
     await findImageTower(path.join(store, 'blobs', `sha256-${model}`)),
     path.join(store, 'blobs', `sha256-${tower}`),
   );
+});
+
+test('what the tower takes is no room for context', async () => {
+  const alone = path.join(folderWith('model.gguf', {}), 'model.gguf');
+  const withTower = path.join(folderWith('model.gguf', { 'mmproj.gguf': 'fitting' }), 'model.gguf');
+  const damaged = path.join(folderWith('model.gguf', { 'mmproj.gguf': 'damaged' }), 'model.gguf');
+  const GIB = 2 ** 30;
+  const { trainedContext } = await describeModel(alone, 4 * GIB);
+  const fitting = async (file: string, bytes: number) => (await describeModel(file, bytes)).fittingContext;
+  assert.equal(await fitting(withTower, 4 * GIB), trainedContext);
+  // The least memory in which all of the context fits, to a kilobyte.
+  let [low, high] = [0, 4 * GIB];
+  while (high - low > 1024) {
+    const middle = Math.floor((low + high) / 2);
+    if ((await fitting(alone, middle)) === trainedContext) high = middle;
+    else low = middle;
+  }
+  assert.equal(await fitting(alone, high), trainedContext);
+  assert.ok((await fitting(withTower, high)) < trainedContext);
+  assert.equal(await fitting(damaged, high), trainedContext, 'a tower that cannot be used is not loaded');
+  assert.equal(await fitting(alone, 1024), 0);
 });
