@@ -38,19 +38,20 @@ export function imageTokens({ imageSize, patchSize, pool }: TowerConfig): number
 }
 
 /**
- * Bytes that the tower takes while it is loaded: matrices in BF16, vectors and the table of positions in F32, and the
- * activations of one image.
+ * Bytes that the tower takes while it is loaded: matrices as codes and what those leave over, with a scale for 64 of each
+ * (BF16 takes less), vectors and the table of positions in F32, and the activations of one image, with queries, keys and
+ * values as codes.
  */
 export function towerMemoryBytes(config: TowerConfig): number {
   const { imageSize, patchSize, width, feedForward, textWidth } = config;
   const weights = towerTensors(config).reduce((sum, { name, shape }) => {
     const values = shape.reduce((a, b) => a * b, 1);
-    return sum + values * (shape.length === 1 || name === 'v.position_embd.weight' ? 4 : 2);
+    return sum + values * (shape.length === 1 || name === 'v.position_embd.weight' ? 4 : 2 + 8 / 64);
   }, 0);
   const rows = (imageSize / patchSize) ** 2;
   const chunk = Math.min(rows, FEED_FORWARD_ROWS);
   const activations =
-    rows * (5 * width + 3 * patchSize * patchSize) +
+    rows * (6 * width + 3 * patchSize * patchSize) +
     chunk * (feedForward + width) +
     imageTokens(config) * textWidth;
   return weights + 4 * activations;

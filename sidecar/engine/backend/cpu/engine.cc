@@ -26,7 +26,7 @@ constexpr int64_t kLeastCodedColumns = 512;
 // Likewise attention among fewer patches.
 constexpr int64_t kLeastCodedTokens = 512;
 
-int64_t filled_columns(int64_t columns) { return (columns + kTileColumns - 1) / kTileColumns * kTileColumns; }
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 int64_t checked_bytes(MatrixFormat format, int64_t rows, int64_t columns) {
   int64_t bytes;
@@ -156,10 +156,10 @@ void Engine::round_matrix(const std::string& name, MatrixObject& matrix) {
     matrix.panels = std::move(halves);
     matrix.rounding = MatrixObject::Rounding::kBf16;
   } else if (codes_pay) {
-    const auto bytes =
-        static_cast<size_t>(panels * panel_bytes(MatrixFormat::kQ8_0, filled_columns(matrix.columns)));
+    const int64_t blocks = (matrix.columns + kCodedColumns - 1) / kCodedColumns;
+    const auto bytes = static_cast<size_t>(round_up(matrix.rows, kCodedRows) * blocks * (kCodedColumns + 4));
     Slice codes = weights_.take(bytes, name), rest = weights_.take(bytes, name);
-    run_kernel(kernels_.residual_pack, {matrix.packed(), codes.data(), rest.data()});
+    run_kernel(kernels_.coded_pack, {matrix.packed(), codes.data(), rest.data()});
     matrix.panels = std::move(codes);
     matrix.rest = std::move(rest);
     matrix.rounding = MatrixObject::Rounding::kCodes;
@@ -448,32 +448,45 @@ void Engine::run_op(Bf16MatmulOp& op) {
   }
 }
 
-void Engine::run_op(const CodesMatmulOp& op) {
-  const int64_t strips = (op.tokens + kMeanStrip - 1) / kMeanStrip, filled = filled_columns(op.columns);
-  int64_t floats = strips * op.columns;
-  for (const CodesMatmulOp::Target& target : op.targets) floats += strips * target.codes.rows;
-  auto* means =
-      reinterpret_cast<float*>(shared(image_, static_cast<size_t>(floats) * sizeof(float), "means of rows"));
-  run_kernel(kernels_.strip_means, {op.x, means, op.tokens, op.columns});
+namespace {
 
-  std::vector<MatmulTarget> targets, rests;
+size_t coded_activation_bytes(int64_t tokens, int64_t columns) {
+  const int64_t filled = round_up(tokens, kCodedTokens) * round_up(columns, kCodedColumns);
+  return static_cast<size_t>(filled + filled / kCodedColumns * 8);
+}
+
+CodedActivations coded_activations(uint8_t* memory, int64_t tokens, int64_t columns) {
+  const int64_t filled = round_up(tokens, kCodedTokens) * round_up(columns, kCodedColumns);
+  auto* scale = reinterpret_cast<float*>(memory + filled);
+  return {reinterpret_cast<int8_t*>(memory), scale,
+          reinterpret_cast<int32_t*>(scale + filled / kCodedColumns)};
+}
+
+}  // namespace
+
+void Engine::run_op(const CodesMatmulOp& op) {
+  const int64_t strips = (op.tokens + kMeanStrip - 1) / kMeanStrip;
+  int64_t widest = 0;
+  for (const CodesMatmulOp::Target& target : op.targets) widest = std::max(widest, target.rows);
+  const size_t rounded_bytes = aligned(coded_activation_bytes(op.tokens, op.columns));
+  const size_t rounded_means = aligned(coded_activation_bytes(strips, op.columns));
+  const auto floats = static_cast<size_t>(strips * (op.columns + widest));
+  uint8_t* memory =
+      shared(image_, rounded_bytes + rounded_means + floats * sizeof(float), "coded activations");
+  auto* means = reinterpret_cast<float*>(memory + rounded_bytes + rounded_means);
   float* more = means + strips * op.columns;
+  const CodedActivations acts = coded_activations(memory, op.tokens, op.columns);
+  const CodedActivations mean_acts = coded_activations(memory + rounded_bytes, strips, op.columns);
+
+  run_kernel(kernels_.coded_round, {op.x, acts, op.tokens, op.columns});
+  run_kernel(kernels_.strip_means, {op.x, means, op.tokens, op.columns});
+  run_kernel(kernels_.coded_round, {means, mean_acts, strips, op.columns});
   for (const CodesMatmulOp::Target& target : op.targets) {
-    PackedMatrix rest = target.codes;
-    rest.panels = target.rest;
-    rests.push_back({rest, more});
-    targets.push_back({target.codes, target.out, more});
-    more += strips * target.codes.rows;
+    run_kernel(kernels_.coded_matmul,
+               {target.rest, mean_acts, nullptr, more, target.rows, op.columns, strips});
+    run_kernel(kernels_.coded_matmul,
+               {target.codes, acts, more, target.out, target.rows, op.columns, op.tokens});
   }
-  const auto multiply = [&](int buffer, const float* x, int64_t tokens,
-                            const std::vector<MatmulTarget>& matrices) {
-    const QuantizedActivations acts = rounded(buffer, tokens, filled);
-    run_kernel(kernels_.quantize, {x, acts, tokens, op.columns, 0, tokens});
-    run_kernel(kernels_.matmul,
-               {nullptr, acts, true, tokens, filled, matrices.data(), static_cast<int64_t>(matrices.size())});
-  };
-  multiply(1, means, strips, rests);
-  multiply(0, op.x, op.tokens, targets);
 }
 
 void Engine::run_op(const GatedMatmulOp& op) {

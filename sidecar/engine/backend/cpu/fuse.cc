@@ -109,7 +109,7 @@ struct UseOf {
   bool operator()(const CodesMatmulOp& op) const {
     if (any({{op.x, op.tokens * op.columns}})) return true;
     for (const CodesMatmulOp::Target& target : op.targets) {
-      if (stretch.meets(target.out, op.tokens * target.codes.rows)) return true;
+      if (stretch.meets(target.out, op.tokens * target.rows)) return true;
     }
     return false;
   }

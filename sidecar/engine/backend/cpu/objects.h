@@ -26,7 +26,7 @@ struct MatrixObject {
   std::shared_ptr<ShadowObject> growing;
   int64_t grown = 0;
   // Rounded for products only. kBf16: `panels` holds BF16 pairs (bf16_matmul.cc), and `format` says nothing.
-  // kCodes: `panels` and `rest` are Q8_0 of columns filled up to whole tiles (residual_codes.cc).
+  // kCodes: `panels` and `rest` are codes and what they leave over (coded_matmul.cc).
   enum class Rounding { kNone, kBf16, kCodes };
   Rounding rounding = Rounding::kNone;
   Slice rest;

@@ -56,7 +56,7 @@ struct Describe {
   Result operator()(const CodesMatmulOp& op) const {
     double operations = 0;
     for (const CodesMatmulOp::Target& target : op.targets)
-      operations += 2.0 * static_cast<double>(op.tokens) * static_cast<double>(target.codes.rows) *
+      operations += 2.0 * static_cast<double>(op.tokens) * static_cast<double>(target.rows) *
                     static_cast<double>(op.columns);
     return {"matmul int8 and rest", operations};
   }

@@ -183,10 +183,7 @@ class Decoder {
         rounded.targets.push_back(
             {weight.panels.data(), nullptr, out.data(), weight.rows, weight.columns, count});
       } else if (weight.rounding == Rounding::kCodes) {
-        const int64_t filled = (weight.columns + kTileColumns - 1) / kTileColumns * kTileColumns;
-        coded.targets.push_back({{weight.panels.data(), MatrixFormat::kQ8_0, weight.rows, filled},
-                                 weight.rest.data(),
-                                 out.data()});
+        coded.targets.push_back({weight.panels.data(), weight.rest.data(), out.data(), weight.rows});
       } else {
         op.targets.push_back({weight.packed(), out.data()});
       }

@@ -54,9 +54,10 @@ struct GatedMatmulOp {
 // A product with matrices of codes and rest.
 struct CodesMatmulOp {
   struct Target {
-    PackedMatrix codes;
+    const uint8_t* codes;
     const uint8_t* rest;
     float* out;
+    int64_t rows;
   };
   const float* x;
   int64_t tokens, columns;

@@ -202,8 +202,7 @@ struct QuantizeArgs {
 
 struct MatmulTarget {
   PackedMatrix weight;
-  float* out;                   // [tokens][weight.rows]
-  const float* more = nullptr;  // [tokens / kMeanStrip][weight.rows], added to each row of its strip; or null
+  float* out;  // [tokens][weight.rows]
 };
 
 struct MatmulArgs {
@@ -266,20 +265,44 @@ struct GatedMatmulArgs {
   QuantizedActivations out;  // of `gate.rows` columns
 };
 
-// A packed matrix of any format to Q8_0 codes, and to Q8_0 codes of what those leave over
-// (residual_codes.cc).
-struct ResidualPackArgs {
-  PackedMatrix from;
-  uint8_t* codes;  // packed, of columns filled up to whole tiles
-  uint8_t* rest;
-};
-
 // Means of each strip of rows.
 constexpr int64_t kMeanStrip = 16;
 struct StripMeansArgs {
   const float* x;  // [rows][width]
   float* out;      // [rows / 16, rounded up][width]
   int64_t rows, width;
+};
+
+// A product of int8 codes with a scale for 64 columns; coded_matmul.cc draws the layouts. Memory is for rows
+// and tokens filled up to these multiples, and columns to whole blocks.
+constexpr int64_t kCodedColumns = 64, kCodedRows = 32, kCodedTokens = 8;
+
+// A packed matrix of any format to codes, and to codes of what those leave over: for each filled-up row and
+// block of columns 64 bytes and an F32 scale.
+struct CodedPackArgs {
+  PackedMatrix from;
+  uint8_t* codes;
+  uint8_t* rest;
+};
+
+struct CodedActivations {
+  int8_t* codes;   // [tokens][columns]
+  float* scale;    // [tokens][columns / 64]
+  int32_t* start;  // [tokens][columns / 64]
+};
+
+struct CodedRoundArgs {
+  const float* x;  // [tokens][columns]
+  CodedActivations out;
+  int64_t tokens, columns;
+};
+
+struct CodedMatmulArgs {
+  const uint8_t* strips;
+  CodedActivations acts;
+  const float* more;  // [tokens / kMeanStrip][rows], added to each row of its strip; or null
+  float* out;         // [tokens][rows]
+  int64_t rows, columns, tokens;
 };
 
 // A packed matrix of any format to BF16 pairs; bf16_matmul.cc draws the layout.
@@ -353,8 +376,10 @@ struct KernelTable {
   Kernel<MutualAttentionArgs> mutual_attention_pack;  // before mutual_attention
   Kernel<MutualAttentionArgs> mutual_attention;
   bool (*mutual_codes_available)();  // whether this instruction set multiplies bytes faster than F32
-  Kernel<ResidualPackArgs> residual_pack;
   Kernel<StripMeansArgs> strip_means;
+  Kernel<CodedPackArgs> coded_pack;
+  Kernel<CodedRoundArgs> coded_round;
+  Kernel<CodedMatmulArgs> coded_matmul;
   bool (*bf16_available)();  // whether this processor has the BF16 kernels' dot products
   Kernel<Bf16PackArgs> bf16_pack;
   Kernel<Bf16RoundArgs> bf16_round;
@@ -394,8 +419,10 @@ int64_t mutual_attention_bytes(const MutualAttentionArgs&);
 GS_DECLARE_KERNEL(mutual_attention_pack, MutualAttentionArgs);
 GS_DECLARE_KERNEL(mutual_attention, MutualAttentionArgs);
 bool mutual_codes_available();
-GS_DECLARE_KERNEL(residual_pack, ResidualPackArgs);
 GS_DECLARE_KERNEL(strip_means, StripMeansArgs);
+GS_DECLARE_KERNEL(coded_pack, CodedPackArgs);
+GS_DECLARE_KERNEL(coded_round, CodedRoundArgs);
+GS_DECLARE_KERNEL(coded_matmul, CodedMatmulArgs);
 bool bf16_available();
 GS_DECLARE_KERNEL(bf16_pack, Bf16PackArgs);
 GS_DECLARE_KERNEL(bf16_round, Bf16RoundArgs);

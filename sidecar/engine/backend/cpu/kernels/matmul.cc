@@ -18,7 +18,7 @@ namespace {
 // Panels in one call of a product, and so the width of a strip of results in scratch.
 constexpr int kMaxStrip = kStripPanels > kFloatPanels ? kStripPanels : kFloatPanels;
 constexpr int64_t kOutFloats = kMaxStrip * kStripStride;
-static_assert(kTileColumns == 2 * kPanelRows && kTokenBlock % kMeanStrip == 0);
+static_assert(kTileColumns == 2 * kPanelRows);
 static_assert((kOutFloats + kFloatPanels * kFloatColumns * kPanelRows) * sizeof(float) <= kScratchBytes);
 
 // Passes this short read for longer than they compute.
@@ -117,10 +117,9 @@ void float_strip(MatrixFormat format, const uint8_t* const* panels, int count, c
 // coming (3 % of a product over 1,152 columns).
 constexpr int64_t kStoreAhead = 12;
 
-// strip[panel][token][16] to rows of the target, leaving out a last panel's padding. `more` is of the first
-// token, which begins a strip of means.
+// strip[panel][token][16] to rows of the target, leaving out a last panel's padding.
 void store_strip(const float* strip, int64_t first_panel, int count, int64_t tokens, int64_t rows,
-                 const float* more, float* out) {
+                 float* out) {
   for (int64_t t = 0; t < tokens; t++) {
     for (int p = 0; p < count; p++) {
       __builtin_prefetch(out + (t + kStoreAhead) * rows + (first_panel + p) * kPanelRows, 1);
@@ -128,11 +127,7 @@ void store_strip(const float* strip, int64_t first_panel, int count, int64_t tok
     for (int p = 0; p < count; p++) {
       const int64_t row = (first_panel + p) * kPanelRows;
       const float* from = strip + p * kStripStride + t * kPanelRows;
-      if (more != nullptr) {
-        const float* add = more + t / kMeanStrip * rows + row;
-        const int64_t width = rows - row < kPanelRows ? rows - row : kPanelRows;
-        for (int64_t i = 0; i < width; i++) out[t * rows + row + i] = from[i] + add[i];
-      } else if (rows - row >= kPanelRows) {
+      if (rows - row >= kPanelRows) {
         __builtin_memcpy(out + t * rows + row, from, kPanelRows * sizeof(float));
       } else {
         __builtin_memcpy(out + t * rows + row, from, static_cast<size_t>(rows - row) * sizeof(float));
@@ -311,9 +306,7 @@ void matmul(const MatmulArgs& args, int64_t task, float* scratch) {
       float_strip(weight.format, panels, count, args.x + first_token * args.columns, tokens, args.columns,
                   scratch + kOutFloats, scratch);
     }
-    const float* more =
-        target->more == nullptr ? nullptr : target->more + first_token / kMeanStrip * weight.rows;
-    store_strip(scratch, first, count, tokens, weight.rows, more, target->out + first_token * weight.rows);
+    store_strip(scratch, first, count, tokens, weight.rows, target->out + first_token * weight.rows);
   }
 }
 

@@ -16,6 +16,7 @@
 //   tables             [group of kOuts][quad][kOuts][4 bytes]     k: outputs are keys     v: dimensions
 #include "mutual_codes.h"
 
+#include "code_rows.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -33,22 +34,10 @@ bool mutual_codes_available() { return GS_HAS_MUTUAL_CODES != 0; }
 
 namespace {
 
-// Outputs and rows whose sums are in registers at once, and what is added to a row operand's values to make
-// them the kind of byte that the dot product multiplies by a signed one.
-#if defined(__AVX512VNNI__)
-constexpr int kOuts = 8, kRowVecs = 2;  // 16 sums; 24 measured no faster
-constexpr int32_t kQueryShift = 128, kWeightShift = 0;
-#else
-constexpr int kOuts = 4, kRowVecs = 4;
-constexpr int32_t kQueryShift = 0, kWeightShift = -128;
-#endif
-constexpr int kQuad = 4;
-constexpr int64_t kRows = kRowVecs * kLanes;
+// What is added to the bytes of weights, which are unsigned by nature: as kCodeShift to codes.
+constexpr int32_t kWeightShift = kCodeShift - 128;
 constexpr int64_t kBlock = 128;  // keys: their scores are 16 KiB, half of a first-level cache
 constexpr float kMinusInfinity = -__builtin_inff();
-constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low mantissa bits
-constexpr uint32_t kRoundBits = 0x4b400000;
-constexpr float kRestSteps = 254.0f;  // a rest is at most half a step of its code: 127 of its own
 // Rows whose scores would err by more, as a standard deviation of what weights are e to the power of, are
 // multiplied with rests: codes alone do for scores that vary by 2 or so among keys.
 constexpr float kMostScoreError = 1.0f / 64;
@@ -64,7 +53,7 @@ struct Head {
   int8_t* keys;          // [keys / kOuts][quads][kOuts][4]
   int8_t* key_rests;     // the same, in steps of 1 / kRestSteps of the key's scale
   float* key_scale;      // [keys]
-  int32_t* key_start;    // [keys]: what takes kQueryShift away again
+  int32_t* key_start;    // [keys]: what takes kCodeShift away again
   int32_t* rest_start;   // [keys]: the same of both products with rests
   float* key_spread;     // [2]: means over the keys of scale^2 and of |key|^2
   int8_t* values;        // [blocks][width / kOuts][kBlock / 4][kOuts][4]
@@ -103,58 +92,6 @@ struct Shape {
     return head;
   }
 };
-
-// Adds to sums[out][row] the products of a row operand and one group of a table.
-GS_INLINE void add_products(IntVec (&sums)[kOuts][kRowVecs], const uint8_t* rows, const int8_t* table,
-                            int64_t quads) {
-  for (int64_t quad = 0; quad < quads; ++quad) {
-#if defined(__AVX512VNNI__)
-    __m512i row[kRowVecs];
-#pragma GCC unroll 8
-    for (int v = 0; v < kRowVecs; ++v) row[v] = _mm512_loadu_si512(rows + (quad * kRowVecs + v) * 64);
-#pragma GCC unroll 16
-    for (int o = 0; o < kOuts; ++o) {
-      int32_t word;
-      __builtin_memcpy(&word, table + (quad * kOuts + o) * kQuad, sizeof word);
-      const __m512i codes = _mm512_set1_epi32(word);
-#pragma GCC unroll 8
-      for (int v = 0; v < kRowVecs; ++v) {
-        sums[o][v] = reinterpret_cast<IntVec>(
-            _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums[o][v]), row[v], codes));
-      }
-    }
-#else
-    const int8x16_t codes = vld1q_s8(table + quad * kOuts * kQuad);
-#pragma GCC unroll 8
-    for (int v = 0; v < kRowVecs; ++v) {
-      const int8x16_t row = vreinterpretq_s8_u8(vld1q_u8(rows + (quad * kRowVecs + v) * 16));
-      const auto add = [&](int32x4_t sum, int8x16_t lane) { return vdotq_s32(sum, row, lane); };
-      const int32x4_t words = vreinterpretq_s32_s8(codes);
-      sums[0][v] = add(sums[0][v], vreinterpretq_s8_s32(vdupq_laneq_s32(words, 0)));
-      sums[1][v] = add(sums[1][v], vreinterpretq_s8_s32(vdupq_laneq_s32(words, 1)));
-      sums[2][v] = add(sums[2][v], vreinterpretq_s8_s32(vdupq_laneq_s32(words, 2)));
-      sums[3][v] = add(sums[3][v], vreinterpretq_s8_s32(vdupq_laneq_s32(words, 3)));
-    }
-#endif
-  }
-}
-
-GS_INLINE void start_sums(IntVec (&sums)[kOuts][kRowVecs], const int32_t* start) {
-#pragma GCC unroll 16
-  for (int o = 0; o < kOuts; ++o) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kRowVecs; ++v) sums[o][v] = IntVec{} + start[o];
-  }
-}
-
-GS_INLINE Vec to_float(IntVec v) { return __builtin_convertvector(v, Vec); }
-
-// A code's byte of what adding kRound left.
-GS_INLINE int8_t byte_of(float rounded) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &rounded, sizeof bits);
-  return static_cast<int8_t>(bits);
-}
 
 // Rows of values, of whole quads, to codes and what those leave over.
 struct RowCodes {
@@ -213,8 +150,8 @@ void pack_keys(const MutualAttentionArgs& args, const Shape& shape, int64_t inde
     head.key_scale[key] = row.scale;
     const int32_t sum = place(row.codes, shape.quads, key, head.keys);
     const int32_t rest = place(row.rests, shape.quads, key, head.key_rests);
-    head.key_start[key] = -kQueryShift * sum;
-    head.rest_start[key] = -kQueryShift * (sum + rest);
+    head.key_start[key] = -kCodeShift * sum;
+    head.rest_start[key] = -kCodeShift * (sum + rest);
     head.key_spread[0] += row.scale * row.scale / static_cast<float>(args.tokens);
     head.key_spread[1] += row.square / static_cast<float>(args.tokens);
   }
@@ -257,7 +194,7 @@ void pack_values(const MutualAttentionArgs& args, const Shape& shape, int64_t in
           uint32_t bits;
           __builtin_memcpy(&bits, &rounded, sizeof bits);
           word |= (bits & 0xff) << (8 * i);
-          sum += static_cast<int32_t>(bits - kRoundBits);
+          sum += static_cast<int8_t>(bits);
         }
         words[d] = static_cast<int32_t>(word);
         sums[d] += sum;
@@ -273,16 +210,16 @@ void pack_values(const MutualAttentionArgs& args, const Shape& shape, int64_t in
 
 // A task's buffers, carved from its scratch.
 struct Work {
-  uint8_t* query;  // [quads][kRows][4]
+  uint8_t* query;  // [quads][kStripRows][4]
   uint8_t* query_rest;
-  float* scores;     // [kBlock][kRows], before each row's factor
-  uint8_t* weights;  // [kBlock / 4][kRows][4]
-  float* output;     // [width][kRows]
-  float* factor;     // [kRows]: of scores, to powers of two
-  float* peak;       // [kRows]: the greatest score times factor
-  float* sum;        // [kRows]
-  float* keep;       // [kRows]: what the peak leaves of earlier blocks
-  float* share;      // [kRows]: what it leaves of this block
+  float* scores;     // [kBlock][kStripRows], before each row's factor
+  uint8_t* weights;  // [kBlock / 4][kStripRows][4]
+  float* output;     // [width][kStripRows]
+  float* factor;     // [kStripRows]: of scores, to powers of two
+  float* peak;       // [kStripRows]: the greatest score times factor
+  float* sum;        // [kStripRows]
+  float* keep;       // [kStripRows]: what the peak leaves of earlier blocks
+  float* share;      // [kStripRows]: what it leaves of this block
 };
 
 Work carve(float* scratch, const Shape& shape) {
@@ -293,23 +230,23 @@ Work carve(float* scratch, const Shape& shape) {
     at += floats;
   };
   float *query, *query_rest, *weights;
-  take(query, shape.quads * kRows);
-  take(query_rest, shape.quads * kRows);
-  take(weights, kBlock / kQuad * kRows);
-  take(work.scores, kBlock * kRows);
-  take(work.output, shape.width * kRows);
-  take(work.factor, kRows);
-  take(work.peak, kRows);
-  take(work.sum, kRows);
-  take(work.keep, kRows);
-  take(work.share, kRows);
+  take(query, shape.quads * kStripRows);
+  take(query_rest, shape.quads * kStripRows);
+  take(weights, kBlock / kQuad * kStripRows);
+  take(work.scores, kBlock * kStripRows);
+  take(work.output, shape.width * kStripRows);
+  take(work.factor, kStripRows);
+  take(work.peak, kStripRows);
+  take(work.sum, kStripRows);
+  take(work.keep, kStripRows);
+  take(work.share, kStripRows);
   work.query = reinterpret_cast<uint8_t*>(query);
   work.query_rest = reinterpret_cast<uint8_t*>(query_rest);
   work.weights = reinterpret_cast<uint8_t*>(weights);
   return work;
 }
 
-static_assert((2 * kMaxDim / kQuad + kBlock / kQuad + kBlock + kMaxDim + 5) * kRows * sizeof(float) <=
+static_assert((2 * kMaxDim / kQuad + kBlock / kQuad + kBlock + kMaxDim + 5) * kStripRows * sizeof(float) <=
               kScratchBytes);
 
 // Rounds a task's query rows; whether one of them needs rests.
@@ -318,7 +255,7 @@ bool pack_query(const MutualAttentionArgs& args, const Shape& shape, int64_t ind
   const int64_t count = shape.quads * kQuad;
   float values[kMaxDim] = {};
   bool sharp = false;
-  for (int64_t row = 0; row < kRows; ++row) {
+  for (int64_t row = 0; row < kStripRows; ++row) {
     const float* from = args.q + (first + row) * args.heads * args.head_dim + index * args.head_dim;
     const bool real = first + row < args.tokens;
     for (int64_t d = 0; d < args.head_dim; ++d) values[d] = real ? from[d] : 0.0f;
@@ -327,10 +264,10 @@ bool pack_query(const MutualAttentionArgs& args, const Shape& shape, int64_t ind
     const float factor = query.scale * args.scale * kLog2E;
     work.factor[row] = factor > 0x1p-100f ? factor : 0x1p-100f;
     for (int64_t quad = 0; quad < shape.quads; ++quad) {
-      const int64_t to = (quad * kRows + row) * kQuad;
+      const int64_t to = (quad * kStripRows + row) * kQuad;
       for (int i = 0; i < kQuad; ++i) {
-        work.query[to + i] = static_cast<uint8_t>(query.codes[quad * kQuad + i] + kQueryShift);
-        work.query_rest[to + i] = static_cast<uint8_t>(query.rests[quad * kQuad + i] + kQueryShift);
+        work.query[to + i] = static_cast<uint8_t>(query.codes[quad * kQuad + i] + kCodeShift);
+        work.query_rest[to + i] = static_cast<uint8_t>(query.rests[quad * kQuad + i] + kCodeShift);
       }
     }
     // Rounding errors are spread evenly over a step: variance 1/12 of its square.
@@ -354,7 +291,7 @@ void score_rests(const Work& work, const Shape& shape, const Head& head, int64_t
     for (int o = 0; o < kOuts; ++o) {
 #pragma GCC unroll 8
       for (int v = 0; v < kRowVecs; ++v)
-        store(work.scores + (key + o) * kRows + v * kLanes, to_float(sums[o][v]) * (1 / kRestSteps));
+        store(work.scores + (key + o) * kStripRows + v * kLanes, to_float(sums[o][v]) * (1 / kRestSteps));
     }
   }
 }
@@ -374,7 +311,7 @@ void score(const Work& work, const Shape& shape, const Head& head, int64_t first
       const float scale = head.key_scale[first + key + o];
 #pragma GCC unroll 8
       for (int v = 0; v < kRowVecs; ++v) {
-        float* to = work.scores + (key + o) * kRows + v * kLanes;
+        float* to = work.scores + (key + o) * kStripRows + v * kLanes;
         Vec s = to_float(sums[o][v]);
         if constexpr (kRests) s = s + load(to);
         s = s * scale;
@@ -422,13 +359,13 @@ void soften(const Work& work, const Vec (&greatest)[kRowVecs]) {
       UintVec words{};
 #pragma GCC unroll 4
       for (int i = kQuad - 1; i >= 0; --i) {
-        const Vec s = load(work.scores + (quad * kQuad + i) * kRows + at);
+        const Vec s = load(work.scores + (quad * kQuad + i) * kStripRows + at);
         words = (words << 8) + power_code(fma(s, factor, top));
       }
       words -= kRoundBits + (kRoundBits << 8) + (kRoundBits << 16) + (kRoundBits << 24);
       total = add_bytes(total, reinterpret_cast<IntVec>(words));
       if constexpr (kWeightShift != 0) words ^= 0x80808080u;
-      __builtin_memcpy(work.weights + (quad * kRows + at) * kQuad, &words, sizeof words);
+      __builtin_memcpy(work.weights + (quad * kStripRows + at) * kQuad, &words, sizeof words);
     }
     const Vec before = load(work.peak + at), peak = max(block_peak, before);
     const Vec keep = exp((before - peak) * (1 / kLog2E)), share = exp((block_peak - peak) * (1 / kLog2E));
@@ -456,7 +393,7 @@ void add_values(const Work& work, const Shape& shape, const Head& head, int64_t 
     for (int o = 0; o < kOuts; ++o) {
 #pragma GCC unroll 8
       for (int v = 0; v < kRowVecs; ++v) {
-        float* out = work.output + (d + o) * kRows + v * kLanes;
+        float* out = work.output + (d + o) * kStripRows + v * kLanes;
         const Vec added = to_float(sums[o][v]) * scale[d + o];
         store(out, fma(added, share[v], load(out) * keep[v]));
       }
@@ -481,18 +418,18 @@ void mutual_codes_pack(const MutualAttentionArgs& args, int64_t task) {
 }
 
 int64_t mutual_codes_tasks(const MutualAttentionArgs& args) {
-  return args.heads * ((args.tokens + kRows - 1) / kRows);
+  return args.heads * ((args.tokens + kStripRows - 1) / kStripRows);
 }
 
 void mutual_codes(const MutualAttentionArgs& args, int64_t task, float* scratch) {
   const Shape shape(args);
-  const int64_t strips = (args.tokens + kRows - 1) / kRows;
-  const int64_t index = task / strips, first = task % strips * kRows;
+  const int64_t strips = (args.tokens + kStripRows - 1) / kStripRows;
+  const int64_t index = task / strips, first = task % strips * kStripRows;
   const Head head = shape.head(args.packed, index);
   const Work work = carve(scratch, shape);
   const bool rests = pack_query(args, shape, index, first, head, work);
-  __builtin_memset(work.output, 0, static_cast<size_t>(shape.width * kRows) * sizeof(float));
-  for (int64_t row = 0; row < kRows; ++row) {
+  __builtin_memset(work.output, 0, static_cast<size_t>(shape.width * kStripRows) * sizeof(float));
+  for (int64_t row = 0; row < kStripRows; ++row) {
     work.peak[row] = kMinusInfinity;
     work.sum[row] = 0.0f;
   }
@@ -510,12 +447,12 @@ void mutual_codes(const MutualAttentionArgs& args, int64_t task, float* scratch)
     soften(work, greatest);
     add_values(work, shape, head, block);
   }
-  const int64_t left = args.tokens - first, count = left < kRows ? left : kRows;
+  const int64_t left = args.tokens - first, count = left < kStripRows ? left : kStripRows;
   for (int64_t row = 0; row < count; ++row) {
     float* out = args.out + (first + row) * args.heads * args.head_dim + index * args.head_dim;
     const float share = 1.0f / work.sum[row];
     for (int64_t d = 0; d < args.head_dim; ++d)
-      out[d] = work.output[d * kRows + row] * share + head.value_mean[d];
+      out[d] = work.output[d * kStripRows + row] * share + head.value_mean[d];
   }
 }
 
