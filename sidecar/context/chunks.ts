@@ -41,6 +41,15 @@ export function chunksOf(text: string, characters: number): Chunk[] {
   return chunks;
 }
 
+/** A comment or docstring that a file begins with; longer ones are licences. */
+const HEADING =
+  /^(?:#![^\n]*\n)?\s{0,8}(?:\/\*[\s\S]{0,600}?\*\/|(?:(?:\/\/|#)[^\n]{0,200}\n){1,8}|"""[\s\S]{0,600}?""")/;
+
+/** What a file says of itself at its beginning; empty where it says nothing. */
+export function headingOf(text: string): string {
+  return HEADING.exec(text)?.[0] ?? '';
+}
+
 function firstFilled(lines: readonly string[], from: number): string {
   let i = from;
   while (i < lines.length - 1 && lines[i]!.trim() === '') i++;

@@ -9,6 +9,8 @@ const B = 0.75;
 /** A word in a path, or in the line that defines it, says more than one in passing. */
 const PATH_WEIGHT = 2;
 const DEFINITION_WEIGHT = 4;
+/** What is said of the whole file says something of each of its parts. */
+const HEADING_WEIGHT = 0.5;
 /** Share of a score that depends on how much of the question occurs at all: two words once beat one word twice. */
 const BREADTH = 0.5;
 /** The definition of an identifier that the question names, in units of that word's rarity. */
@@ -52,11 +54,13 @@ export function wordsIn<T>(
   return length;
 }
 
-export function passageOf(path: string, text: string): Passage {
+/** `heading`: what the file that the text is from says of itself. */
+export function passageOf(path: string, text: string, heading = ''): Passage {
   const frequencies = new Map<string, number>();
   const defines = new Set<string>();
   const add = (word: string, weight: number) => frequencies.set(word, (frequencies.get(word) ?? 0) + weight);
   const length = wordsIn(path, text, wordsOf, add, (word) => defines.add(word));
+  for (const word of wordsOf(heading)) add(word, HEADING_WEIGHT);
   return { frequencies, defines, length };
 }
 

@@ -3,7 +3,7 @@ import type { Tokenizer } from '../engine/tokenizer/tokenizer.ts';
 import { ContextFullError } from '../prompt/budget.ts';
 import { encodeFile } from '../prompt/chat-prompt.ts';
 import { type PromptFile, withoutFinalLineFeeds } from '../prompt/file-block.ts';
-import { type Chunk, chunksOf } from './chunks.ts';
+import { type Chunk, chunksOf, headingOf } from './chunks.ts';
 import type { SourceFile } from './files.ts';
 import { linkedScores } from './links.ts';
 import { packedOutline } from './outline.ts';
@@ -199,9 +199,11 @@ async function rankedParts(
     [];
   const passages: Passage[] = [];
   const cut = ({ score: fileScore, ...candidate }: (typeof candidates)[number]) => {
-    for (const chunk of chunksOf(candidate.file.text, tokens * CHARACTERS_PER_TOKEN)) {
+    const { path, text } = candidate.file;
+    const heading = headingOf(text);
+    for (const chunk of chunksOf(text, tokens * CHARACTERS_PER_TOKEN)) {
       parts.push({ ...candidate, fileScore, chunk });
-      passages.push(passageOf(candidate.file.path, chunk.text));
+      passages.push(passageOf(path, chunk.text, chunk.first === 1 ? '' : heading));
     }
   };
   await inSlices(candidates, cut, request.signal);

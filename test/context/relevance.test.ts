@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chunksOf } from '../../sidecar/context/chunks.ts';
+import { chunksOf, headingOf } from '../../sidecar/context/chunks.ts';
 import { kindWeights, pathTraits } from '../../sidecar/context/path-kind.ts';
 import { queryOf } from '../../sidecar/context/question.ts';
 import { passageOf, scorePassages } from '../../sidecar/context/relevance.ts';
@@ -104,6 +104,26 @@ test('a part that goes on with what the one before began says so; a doc comment 
   const second = chunks.find((c) => c.text.includes('function second'));
   assert.match(second?.text ?? '', /^\/\*\* Second/);
   assert.equal(second?.continues, false);
+});
+
+test('what a file says of itself counts a little for each of its parts', () => {
+  assert.equal(headingOf('/** Orders files. */\nexport const a = 1;\n'), '/** Orders files. */');
+  assert.equal(
+    headingOf('#!/bin/sh\n# Builds all.\n# Twice.\nmake\n'),
+    '#!/bin/sh\n# Builds all.\n# Twice.\n',
+  );
+  assert.equal(headingOf('"""Reads tokens."""\nimport os\n'), '"""Reads tokens."""');
+  assert.equal(headingOf('export const a = 1;\n// Not a heading.\n'), '');
+  assert.equal(headingOf(`/*${' license'.repeat(200)} */`), '');
+  const query = queryOf(['How are files ordered?']);
+  const score = (...passages: ReturnType<typeof passageOf>[]) => [...scorePassages(passages, query)];
+  const [own, headed, bare] = score(
+    passageOf('x.ts', 'export const first = ordered(files);'),
+    passageOf('x.ts', 'export const first = second(third);', '/** Orders files. */'),
+    passageOf('x.ts', 'export const first = second(third);'),
+  );
+  assert.ok(own! > headed! && headed! > bare!);
+  assert.equal(bare, 0);
 });
 
 test('a line longer than a part stays whole', () => {
