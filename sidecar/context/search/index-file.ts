@@ -18,10 +18,10 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import type { Root } from '../repository.ts';
-import { KEY_BYTES, type Segment } from './segment.ts';
+import { KEY_BYTES, type Segment, SegmentBuilder } from './segment.ts';
 
-/** Changes whenever words, stems, definitions or weights do. */
-const MAGIC = Buffer.from('GSWORDS1');
+/** The format, and what becomes of a sample: another one when words, stems, definitions or weights are, so that no old file is taken. */
+const MAGIC = Buffer.from(`GSWORDS1${digestOfSample()}`);
 const DIGEST_BYTES = 32;
 /** Magic, digest, then the numbers of documents, words and bytes of postings. */
 const HEADER_BYTES = MAGIC.length + DIGEST_BYTES + 12;
@@ -82,6 +82,16 @@ export function writeIndexFile(file: string, segment: Segment): void {
   } catch {
     rmSync(temporary, { force: true });
   }
+}
+
+function digestOfSample(): string {
+  const builder = new SegmentBuilder();
+  const text =
+    'export function parseHTTPHeaders(max_line_bytes, queries) { class Größe {} } // Quantised, cancelled, decoding classes\n';
+  builder.add(new Uint8Array(KEY_BYTES), 'src/retry-queue/Decoder.test.ts', text);
+  const { words, ends, postings } = builder.finish();
+  const hash = createHash('sha256').update(bytesOf(words)).update(bytesOf(ends)).update(postings);
+  return hash.digest('hex').slice(0, 16);
 }
 
 function writeWhole(handle: number, bytes: Uint8Array): void {
