@@ -115,7 +115,7 @@ describe('chat', () => {
   it('explains a drawing with the image tower of the built-in model', async () => {
     const drawing = join(repository, 'test/fixtures/pictures/flow.png');
     await workbench.drop([drawing], chat.input);
-    await chat.tray.and(chat.withState('ready')).waitFor({ timeout: 120_000 });
+    await chat.tray.and(chat.withState('ready')).waitFor();
     assert.match((await chat.tray.textContent()) ?? '', /flow\.png\s*512 × 512\s*\d+ tokens/);
     assert.match((await chat.get('built-in-note').textContent()) ?? '', /reads only simple drawings/);
     await screenshot(workbench, 'drawing');
@@ -135,7 +135,7 @@ describe('chat', () => {
     await workbench.reload();
     await workbench.command('Gemma: Open Chat');
     // The page stays blank until the editor has started its extension host, which takes long on a busy machine.
-    await chat.questions.nth(asked - 1).waitFor({ timeout: 120_000 });
+    await chat.questions.nth(asked - 1).waitFor();
     assert.equal(await chat.questions.count(), asked);
     assert.equal(await chat.lastText(), answer);
   });

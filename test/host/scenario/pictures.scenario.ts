@@ -69,7 +69,7 @@ describe('pictures', () => {
 
   /** The one picture of the next question, once the tower has read it. */
   async function ready(): Promise<string> {
-    await chat.tray.and(chat.withState('ready')).first().waitFor({ timeout: 120_000 });
+    await chat.tray.and(chat.withState('ready')).first().waitFor();
     return (await chat.tray.first().textContent()) ?? '';
   }
 
@@ -111,7 +111,7 @@ describe('pictures', () => {
   it('that wait for the next question are there again after the window was reloaded, as are those that were asked', async () => {
     await workbench.reload();
     await workbench.command('Gemma: Open Chat');
-    await chat.questions.first().waitFor({ timeout: 120_000 });
+    await chat.questions.first().waitFor();
     assert.match(await ready(), /board\.png.*8 tokens/s);
     assert.equal(await chat.input.inputValue(), 'Which colour is on the left?');
     await eventually('the thumbnails', async () => (await chat.thumbnails()) === 2);
