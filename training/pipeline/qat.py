@@ -23,8 +23,8 @@ from pipeline.soft_pool import SoftPool
 from pipeline.tokenizer import MODEL, Tokenizer
 from pipeline.train import ROOT, Batch, Limits, keep_memory, run_training
 
-STAGES = (Stage(until=1.01, length=512, rows=4, characters=(60, 700), code=(150, 1300), turns=(2, 6), chat=0.5, middle=0.25, pictures=0.2),
-          Stage(until=1.01, length=2048, rows=1, characters=(1200, 4400), code=(600, 4500), turns=(2, 6), chat=0.7, middle=0.2))
+SHORT = Stage(until=1.01, length=512, rows=4, characters=(60, 700), code=(150, 1300), turns=(2, 6), chat=0.5, middle=0.25, pictures=0.6, beside=0.12)
+STAGES = (SHORT, SHORT, Stage(until=1.01, length=2048, rows=1, characters=(1200, 4400), code=(600, 4500), turns=(2, 6), chat=0.7, middle=0.2, pictures=0.1))
 STEPS = 5000
 RATE = 6e-4
 PROMPT_SHARE = 0.2  # weight of positions that training does not score, such as questions; the teacher knows them too
@@ -45,17 +45,31 @@ def rounded_logits(config: Config, params: Params, data: Batch) -> jax.Array:
     return model.logits(config, rounded(params), data["tokens"], data["segments"], data.get("images"), data.get("soft"), rounding_linear)
 
 
+def of_pictures(data: Batch) -> jax.Array:
+    """True [batch, length] for tokens of examples that hold an image."""
+    same = data["segments"][:, :, None] == data["segments"][:, None, :]
+    return jnp.any(same & (data["images"] > 0)[:, None, :], axis=-1)
+
+
 def distillation(config: Config, params: Params, data: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Weighted mean KL divergence in nats from the probabilities of `data["teacher"]` to those after rounding."""
+    """Weighted mean KL divergence in nats from the probabilities of `data["teacher"]` to those after rounding.
+
+    What is said of pictures is learnt from the right answers instead: the teacher is still learning it, and training goes on here.
+    """
     exact = jax.nn.log_softmax(model.logits(config, data["teacher"], data["tokens"], data["segments"], data.get("images"), data.get("soft"))[:, :-1], axis=-1)
     ours = jax.nn.log_softmax(rounded_logits(config, params, data)[:, :-1], axis=-1)
     divergence = jnp.sum(jnp.exp(exact) * (exact - ours), axis=-1)
     scored = data["segments"][:, 1:] > 0
     weights = jnp.where(scored, jnp.maximum(data["weights"][:, 1:], PROMPT_SHARE), 0.0)
     answers = data["weights"][:, 1:] == 1.0
+    seen = answers & of_pictures(data)[:, 1:]
+    missed = -jnp.take_along_axis(ours, data["tokens"][:, 1:, None], axis=-1)[..., 0]
+    divergence = jnp.where(seen, missed, divergence)
     value = jnp.sum(divergence * weights) / jnp.maximum(jnp.sum(weights), 1.0)
     same = (jnp.argmax(exact, axis=-1) == jnp.argmax(ours, axis=-1)) & answers
-    return value, {"answers": jnp.sum(divergence * answers) / jnp.maximum(jnp.sum(answers), 1.0), "same": jnp.sum(same) / jnp.maximum(jnp.sum(answers), 1.0)}
+    told = answers & ~seen
+    return value, {"answers": jnp.sum(divergence * told) / jnp.maximum(jnp.sum(told), 1.0), "same": jnp.sum(same & told) / jnp.maximum(jnp.sum(told), 1.0),
+                   "pictures": jnp.sum(missed * seen) / jnp.maximum(jnp.sum(seen), 1.0)}
 
 
 def optimiser() -> optax.GradientTransformation:

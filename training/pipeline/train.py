@@ -35,7 +35,7 @@ SHORT = Stage(until=0.6, length=512, rows=8, characters=(60, 240), code=(150, 13
 LONG = Stage(until=0.6, length=2048, rows=2, characters=(1200, 4200), code=(600, 4500), turns=(3, 7), chat=0.8, middle=0.15, pictures=0.2)
 STAGES = (SHORT, SHORT, LONG, replace(SHORT, until=1.01), replace(LONG, until=1.01))
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 6e-3, 3e-3, 0.02
-WARM_UP_STEPS, DECAY_FROM = 60, 0.5
+WARM_UP_STEPS, DECAY_FROM = 30, 0.5
 CHECKPOINT_SECONDS = 120
 # XLA on the CPU frees and maps its large buffers at every step; glibc then keeps them: 1.5 times the speed.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
