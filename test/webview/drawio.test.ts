@@ -273,6 +273,17 @@ describe('a page of draw.io', { skip }, () => {
     });
   }
 
+  it('that is damaged in any way becomes an SVG of plain shapes and text, or is refused', async () => {
+    const sources = drawioPages(plainDrawio(readFileSync(SHOP, 'utf8'))).map((one) => one.source);
+    // A document without the page's policy, which lets nobody import but the page itself.
+    const plain = await chat.page.context().browser()!.newPage();
+    await plain.goto(new URL('/drawio.js', chat.page.url()).href);
+    const outcome = await plain.evaluate(drawDamaged, { sources, rounds: 300 });
+    await plain.close();
+    assert.deepEqual(outcome.wrong, []);
+    assert.ok(outcome.drawn > 20 && outcome.refused > 20, JSON.stringify(outcome));
+  });
+
   it('of an ordinary file is drawn, packed or not, with all that it shows', async () => {
     const pages = drawioPages(plainDrawio(readFileSync(SHOP, 'utf8')));
     assert.deepEqual(
@@ -292,3 +303,69 @@ describe('a page of draw.io', { skip }, () => {
     assert.deepEqual(notes, [['1 shape is drawn in a plain form: lambda.'], []]);
   });
 });
+
+/** Runs in the page: draws pages with random damage, of a fixed seed, and says what is wrong with what came of it. */
+async function drawDamaged({
+  sources,
+  rounds,
+}: {
+  sources: readonly string[];
+  rounds: number;
+}): Promise<{ drawn: number; refused: number; wrong: string[] }> {
+  interface Parsed {
+    querySelectorAll(selector: string): Iterable<{
+      readonly localName: string;
+      readonly attributes: Iterable<{ readonly name: string; readonly value: string }>;
+    }>;
+  }
+  const { DOMParser } = globalThis as unknown as {
+    DOMParser: new () => { parseFromString(text: string, type: string): Parsed };
+  };
+  const bundle = '/drawio.js';
+  const { draw } = (await import(bundle)) as { draw(source: string): Promise<{ svg: string }> };
+  const elements = ['svg', 'g', 'path', 'rect', 'image', 'text', 'tspan'];
+  const pieces = [
+    '1e999',
+    '-5',
+    'NaN',
+    '"',
+    '<',
+    '&lt;script&gt;',
+    'rotation=90;',
+    ' parent="2"',
+    ';shape=',
+    '\u0000',
+    '0',
+  ];
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    return seed % below;
+  };
+  const result = { drawn: 0, refused: 0, wrong: [] as string[] };
+  for (let round = 0; round < rounds; round++) {
+    let source = sources[round % sources.length]!;
+    for (let damage = random(4); damage >= 0; damage--) {
+      const [at, length] = [random(source.length), random(12)];
+      // Mostly within attributes, so that much of it stays well-formed.
+      const piece = random(3) === 0 ? pieces[random(pieces.length)]! : String(random(1_000));
+      source = source.slice(0, at) + piece + source.slice(at + (random(2) === 0 ? length : 0));
+    }
+    try {
+      const { svg } = await draw(source);
+      result.drawn++;
+      for (const { localName, attributes } of new DOMParser()
+        .parseFromString(svg, 'image/svg+xml')
+        .querySelectorAll('*')) {
+        if (!elements.includes(localName)) result.wrong.push(`an element ${localName}`);
+        for (const { name, value } of attributes)
+          if (/^on|^style$/i.test(name) || /NaN|Infinity|undefined|url\(/.test(value))
+            result.wrong.push(`${name}="${value}"`);
+      }
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) result.wrong.push(String(error));
+      result.refused++;
+    }
+  }
+  return result;
+}
