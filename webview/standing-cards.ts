@@ -46,7 +46,7 @@ function builtInNote({ status, pictures }: ChatState): TemplateResult | typeof n
   const seen = pictures.length > 0 && status.images?.available === true;
   return html`<p class="built-in quiet" data-testid="built-in-note">
     This small built-in model only shows how the product works; its answers are often wrong.
-    ${seen ? 'Of pictures it reads only simple drawings (flowcharts, classes, charts, tables, a few lines of code), often wrongly.' : nothing}
+    ${seen ? 'Of pictures it reads only simple drawings (flowcharts, classes, charts, tables, a few lines of code), not always rightly.' : nothing}
     <button type="button" class="link" @click=${() => void send({ type: 'fix', action: 'choose-model' }).catch(() => {})}>Choose a Gemma 3 file</button>
   </p>`;
 }
