@@ -23,10 +23,11 @@ from pipeline.export import OUT, read_params, write_gguf
 from pipeline.export_tower import OUT as TOWER, held_out as held_out_drawing
 from pipeline.model import Config
 from pipeline.ngram import CopyingNgram
-from pipeline.pictures import KINDS as DRAWN, QUESTIONS, UNREADABLE
+from pipeline.pictures import KINDS as DRAWN, QUESTIONS, UNREADABLE, other
 from pipeline.repository import Asked
 from pipeline.symbols import outline
 from pipeline.tokenizer import MODEL, Tokenizer
+from pipeline.train_tower import HELD_OUT_SEED, pixels_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT.parent / "sidecar" / "main.ts"
@@ -183,6 +184,17 @@ def images(engine: Engine, each: int, kinds: Sequence[str] = tuple(DRAWN)) -> di
     return table
 
 
+def unreadable(engine: Engine, count: int) -> dict[str, float]:
+    """Pictures of no kind, never seen: the share that `ask` declines."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "drawing.png"
+        declined = []
+        for number in range(count):
+            Image.fromarray(pixels_of(other(), random.Random(f"{HELD_OUT_SEED}:other:{number}"))).save(file)
+            declined.append(engine.describe(file).strip() == UNREADABLE)
+    return {"asked": count, "declined": round(float(np.mean(declined)), 3)}
+
+
 def outside(engine: Engine) -> dict[str, float]:
     """Questions that are not about code: declined, and ended by the model itself."""
     prompts = ["<bos>" + prompt_form.user_turn(question) for question in tasks.OUT_OF_SCOPE]
@@ -244,6 +256,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of files and questions")
     arguments = parser.parse_args()
     engine = Engine(arguments.model, arguments.node)
+    sees = arguments.model.with_name(TOWER.name).exists()
     tokenizer = Tokenizer(arguments.tokenizer)
     train, held_out = Corpus(arguments.corpus, "train"), Corpus(arguments.corpus, "held-out")
 
@@ -256,7 +269,8 @@ def main() -> None:
         "questions": questions(engine, tokenizer, held_out, True, many(20)),
         "questions_without_index": questions(engine, tokenizer, held_out, False, many(20)),
         "in_product": in_product(engine, many(20)),
-        "images": images(engine, many(10)) if arguments.model.with_name(TOWER.name).exists() else None,
+        "images": images(engine, many(10)) if sees else None,
+        "unreadable": unreadable(engine, many(32)) if sees else None,
         "speed": engine.speed(),
         "outside": outside(engine),
         "fill_in_middle_one_line": middles(engine, tokenizer, held_out, train, many(60), many(1_500_000)),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pipeline import model
+from pipeline import model, qat
 from pipeline.batches import Corpus, Stage, batch
 from pipeline.model import Config
 from pipeline.index_block import IndexFact
@@ -105,6 +105,21 @@ def test_a_batch_gives_images_the_soft_tokens_of_their_pool(corpus_file, tmp_pat
     assert (np.abs(data["soft"][seen]).sum(axis=-1) > 0).all()
     assert set(data["tokens"][seen].tolist()) == {TOKENIZER.control["<image_soft_token>"]}
     assert (data["soft"][seen] == 3.0).all(axis=-1).any()
+
+
+def test_rounding_learns_what_is_said_of_pictures_from_the_right_answers():
+    params = model.init(CONFIG, jax.random.key(3))
+    tokens = jax.random.randint(jax.random.key(4), (1, 40), 0, 64)
+    segments = jnp.ones((1, 40), jnp.int32).at[0, 20:].set(2)
+    images = jnp.zeros((1, 40), jnp.int32).at[0, 22:30].set(1)
+    data = {"tokens": tokens, "segments": segments, "images": images, "weights": jnp.zeros((1, 40)).at[0, 10:20].set(1.0).at[0, 34:40].set(1.0), "teacher": params}
+    assert np.asarray(qat.of_pictures(data))[0].tolist() == [False] * 20 + [True] * 20
+    _, parts = qat.distillation(CONFIG, params, data)
+    assert float(parts["answers"]) < 0.1  # the teacher is the same model, unrounded
+    assert float(parts["pictures"]) > 1.0  # its own answers would be nothing to learn; the right ones are
+    taught = jax.grad(lambda p: qat.distillation(CONFIG, p, data)[0])(params)
+    stepped = {name: value - 0.3 * taught[name] for name, value in params.items()}
+    assert float(qat.distillation(CONFIG, stepped, data)[1]["pictures"]) < float(parts["pictures"])
 
 
 def test_rows_of_one_image_see_each_other_also_across_blocks_of_queries(monkeypatch):

@@ -85,6 +85,7 @@ def measure(shipped, folder, held_out, corpus, tokenizer):
     write_mmproj(tower_config, {name: np.asarray(value) for name, value in params.items() if name.startswith(("v.", "mm."))}, folder / "mmproj-model.gguf")
     seen = evaluate.images(engine, 1, ("flow",))["flow"]
     assert seen["6"] == {"pictures": 1, "exact": 0.0, "declined": 0.0}
+    assert evaluate.unreadable(engine, 1) == {"asked": 1, "declined": 0.0}
     middle = evaluate.middles(engine, tokenizer, held_out, corpus, 5, 20_000)
     assert middle["all"]["asked"] == 5
 
