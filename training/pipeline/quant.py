@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 BLOCK = 32
+SCALE_BITS = 5  # kept of the scale of 32 activations
 
 
 def round_q4_0(weight: jax.Array) -> jax.Array:
@@ -26,12 +27,24 @@ def fake_q4_0(weight: jax.Array) -> jax.Array:
 
 
 def round_int8(x: jax.Array, stored_scale: bool) -> jax.Array:
-    """Blocks of 32 to int8 and back: scale = absmax / 127, ties to even; Q8_0 files store the scale as F16, activations keep F32."""
+    """Blocks of 32 to int8 and back: scale = absmax / 127, ties to even. Q8_0 files store the scale as F16; of activations' scales
+    the kernels keep five significant bits, rounded up (`kernels/quantize_block.h`)."""
     blocks = x.reshape(*x.shape[:-1], -1, BLOCK)
     scale = jnp.max(jnp.abs(blocks), axis=-1, keepdims=True) / 127.0
+    if not stored_scale:
+        scale = round_up(scale)
     level = jnp.round(blocks / jnp.where(scale == 0, 1.0, scale))
     used = scale.astype(jnp.float16).astype(jnp.float32) if stored_scale else scale
     return (level * used).reshape(x.shape)
+
+
+
+
+
+def round_up(x: jax.Array) -> jax.Array:
+    """Non-negative F32 to `SCALE_BITS` significant bits, never down: a carry goes on into the exponent."""
+    tail = jnp.uint32((1 << (24 - SCALE_BITS)) - 1)
+    return jax.lax.bitcast_convert_type((jax.lax.bitcast_convert_type(x, jnp.uint32) + tail) & ~tail, jnp.float32)
 
 
 def fake_int8(x: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@ import gguf
 import jax
 import numpy as np
 
-from pipeline.quant import fake_int8, fake_q4_0, round_int8, round_q4_0
+from pipeline.quant import fake_int8, fake_q4_0, round_int8, round_q4_0, round_up
 
 
 def test_rounding_equals_that_of_the_gguf_package():
@@ -29,6 +29,13 @@ def test_activations_are_rounded_by_the_largest_of_32():
     assert rounded[0, 32] == -254.0
 
 
+def test_scales_of_activations_keep_five_bits_and_are_rounded_up():
+    exact = [0.0, 1.0, 1.0625, 1.9375, 2.0, 31 * 2.0**-20]
+    between = [1.03, 1.07, 1.95, 2.0001]
+    rounded = np.asarray(round_up(np.array(exact + between, np.float32)))
+    np.testing.assert_array_equal(rounded, np.array([*exact, 1.0625, 1.125, 2.0, 2.125], np.float32))
+
+
 def test_the_gradient_passes_straight_through():
     weight = np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32)
     gradient = jax.grad(lambda w: (fake_q4_0(w) * 3.0).sum())(weight)
@@ -39,7 +46,7 @@ def test_int8_activations_err_by_half_a_level_at_most_and_pass_gradients():
     x = np.random.default_rng(2).standard_normal((3, 64)).astype(np.float32)
     x[0, :32] = 0
     rounded = np.asarray(fake_int8(x))
-    limit = np.abs(x.reshape(3, 2, 32)).max(axis=-1, keepdims=True) / 127 * 0.501
+    limit = np.asarray(round_up(np.abs(x.reshape(3, 2, 32)).max(axis=-1, keepdims=True) / np.float32(127))) * 0.501
     assert np.all(np.abs(rounded - x).reshape(3, 2, 32) <= limit)
     assert len(np.unique(rounded[1, :32])) > 10
     assert not np.array_equal(rounded, x)
