@@ -1,12 +1,24 @@
 import type { FrameLocator, Locator } from 'playwright-core';
 import type { Workbench } from './browser.ts';
+import { eventually } from './eventually.ts';
 
 /** The chat page as a person sees it. */
 export class ChatPage {
+  readonly #workbench: Workbench;
   readonly #frame: FrameLocator;
 
   constructor(workbench: Workbench) {
+    this.#workbench = workbench;
     this.#frame = workbench.webview();
+  }
+
+  /** Opens the view, and waits until its input has the keyboard: a page that comes up later would take it from an editor. */
+  async open(): Promise<void> {
+    await this.#workbench.command('Gemma: Open Chat');
+    await this.input.waitFor();
+    await eventually('the focus on the input', () =>
+      this.input.evaluate((input) => input.ownerDocument.hasFocus() && input.matches(':focus')),
+    );
   }
 
   get input(): Locator {

@@ -41,9 +41,7 @@ describe('chat', () => {
   });
 
   it('opens in the side bar with the keyboard on its input', async () => {
-    await workbench.command('Gemma: Open Chat');
-    await chat.input.waitFor();
-    await eventually('the focus on the input', () => chat.input.evaluate((input) => input.matches(':focus')));
+    await chat.open();
     await screenshot(workbench, 'empty');
   });
 

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Workbench } from '../browser.ts';
+import { ChatPage } from '../chat-page.ts';
 import { eventually } from '../eventually.ts';
 import { type HostServer, startServer } from '../server.ts';
 import { screenshot } from './screenshot.ts';
@@ -34,8 +35,8 @@ describe('ghost text', () => {
     });
     workbench = await Workbench.launch();
     await workbench.open(server.origin, workspace.folder);
-    // The extension is up once its command is there.
-    await workbench.command('Gemma: Open Chat');
+    // The extension is up once its page is.
+    await new ChatPage(workbench).open();
   });
 
   after(async () => {
@@ -56,7 +57,7 @@ describe('ghost text', () => {
       typed = beginnings[attempts++ % beginnings.length]!;
       await keyboard.press('Enter');
       await keyboard.type(typed, { delay: 20 });
-      return ghost.waitFor({ timeout: 5000 }).then(
+      return ghost.waitFor({ timeout: 8000 }).then(
         () => true,
         () => false,
       );
@@ -86,7 +87,7 @@ describe('ghost text of several lines', () => {
     });
     workbench = await Workbench.launch();
     await workbench.open(server.origin, workspace.folder);
-    await workbench.command('Gemma: Open Chat');
+    await new ChatPage(workbench).open();
   });
 
   after(async () => {
@@ -103,7 +104,7 @@ describe('ghost text of several lines', () => {
       await keyboard.press('Control+End');
       await keyboard.press('Enter');
       await keyboard.type('function twice(amount: number) {', { delay: 20 });
-      return ghost.waitFor({ timeout: 5000 }).then(
+      return ghost.waitFor({ timeout: 8000 }).then(
         () => true,
         () => false,
       );
