@@ -92,7 +92,9 @@ function measureRow(name: string, row: Row): Promise<RowResult[]> {
   }
 }
 
-const modelFile = ({ shape, body, embedding }: Row) => syntheticModel(values.folder, shape, embedding, body);
+function modelFile({ shape, body, embedding }: Row): string {
+  return syntheticModel(values.folder, shape, embedding, body);
+}
 
 /** Tokens a second, both engines in this process, taking turns. */
 async function measureSpeed(name: string, row: Row): Promise<RowResult[]> {
