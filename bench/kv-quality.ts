@@ -10,13 +10,12 @@
  * activations round otherwise; `--precision f32` shows what the pages alone do. Then the needles of kv-needles.ts at each number of positions: how many are found,
  * how far outputs are off, and processor time and memory of one global layer of 1B. Prints rows of tables.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { GemmaEngine } from '../sidecar/engine/gemma-engine.ts';
 import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
+import { engineSources } from './engine-sources.ts';
 import { findNeedles, type NeedleMode } from './kv-needles.ts';
 
 const MODES: readonly NeedleMode[] = [
@@ -47,12 +46,7 @@ if (modelPath === null) throw new Error('There is no built-in model; name one wi
 const last = Number(values.last);
 const only = values.only?.split(',');
 
-const root = path.resolve(import.meta.dirname, '../sidecar/engine');
-const text = readdirSync(root, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts'))
-  .sort()
-  .map((name) => `// ${name}\n${readFileSync(path.join(root, name), 'utf8')}`)
-  .join('\n');
+const text = engineSources();
 
 let exact: Float64Array[] = [];
 console.log(

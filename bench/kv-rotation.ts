@@ -10,7 +10,6 @@
  * larger by a factor while they are rounded: exactly what a model computes whose key norm is larger there by it, and whose query
  * norm smaller; Gemma's keys have such channels. Prints divergence from exact F16 in nats.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Backend, coldPages, type KvArena, PAGE_POSITIONS } from '../sidecar/engine/backend/backend.ts';
@@ -24,6 +23,7 @@ import { loadGemma3Weights } from '../sidecar/engine/model/weights.ts';
 import { openModelFile } from '../sidecar/engine/model-file.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
+import { engineSources } from './engine-sources.ts';
 
 const LIMITS = { tokens: PAGE_POSITIONS, logits: PAGE_POSITIONS };
 
@@ -47,12 +47,7 @@ if (modelPath === null) throw new Error('There is no built-in model; name one wi
 const { gguf, config, tokenizer } = openModelFile(modelPath);
 const { headDim, kvHeads } = config;
 const last = Number(values.last);
-const root = path.resolve(import.meta.dirname, '../sidecar/engine');
-const text = readdirSync(root, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts'))
-  .sort()
-  .map((name) => `// ${name}\n${readFileSync(path.join(root, name), 'utf8')}`)
-  .join('\n');
+const text = engineSources();
 const ids = Uint32Array.from([2, ...tokenizer.encode(text)].slice(0, Number(values.tokens)));
 
 const backend = selectBackend({ kind: 'cpu', precision: 'f32' });

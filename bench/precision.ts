@@ -1,14 +1,3 @@
-/**
- * What does rounding activations cost in quality, and save in time?
- *
- *   node bench/precision.ts [--model FILE | --shape nano|1b] [--tokens 512] [--last 128] [--rounds 5] [--folder DIR]
- *
- * Compares the distributions after each of the last tokens of a text (this repository's engine sources; made-up ids for
- * a synthetic shape) with those of exact activations, `--precision f32`: Kullback-Leibler divergence, and how often the first
- * choice is the same. Then the precisions take turns at reading a prompt and at decoding, in one process: the ratio of the
- * least times to int8's. Prints rows of a table.
- */
-import { readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -16,6 +5,7 @@ import type { GemmaEngine } from '../sidecar/engine/gemma-engine.ts';
 import { loadGemmaEngine } from '../sidecar/engine/load-engine.ts';
 import { builtInModelPath } from '../sidecar/models/find.ts';
 import { compareDistributions, logSoftmax } from '../test/support/distributions.ts';
+import { engineSources } from './engine-sources.ts';
 import { syntheticModel } from './synthetic-model.ts';
 
 const PRECISIONS = ['f32', 'bf16', 'int8'] as const;
@@ -52,7 +42,10 @@ for (const precision of PRECISIONS) {
   );
 }
 const { tokenizer } = engines[0]!;
-const ids = [2, ...(values.shape === undefined ? tokenizer.encode(sources()) : madeUp(0))].slice(0, tokens);
+const ids = [2, ...(values.shape === undefined ? tokenizer.encode(engineSources()) : madeUp(0))].slice(
+  0,
+  tokens,
+);
 
 const distributions: Float64Array[][] = [];
 for (const engine of engines) {
@@ -94,15 +87,6 @@ for (const [i, precision] of PRECISIONS.entries()) {
   );
 }
 for (const engine of engines) await engine.dispose();
-
-function sources(): string {
-  const root = path.resolve(import.meta.dirname, '../sidecar/engine');
-  return readdirSync(root, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .sort()
-    .map((name) => `// ${name}\n${readFileSync(path.join(root, name), 'utf8')}`)
-    .join('\n');
-}
 
 function madeUp(salt: number): number[] {
   return Array.from(

@@ -103,39 +103,30 @@ export const ROWS: Readonly<Record<string, Row>> = {
     ...Q4,
     prompt: 512,
   },
-  ...Object.fromEntries(
-    (['Q8_0', 'Q4_1', 'Q5_0', 'F16'] as const).flatMap((type) =>
-      (['prefill', 'decode'] as const).map((kind) => [
-        `${kind}-${type}-1b`,
-        {
-          title: `${kind === 'prefill' ? 'Prefill 512' : 'Decode'}, 1B, all ${type}`,
-          kind,
-          shape: '1b',
-          body: type,
-          embedding: type,
-          prompt: kind === 'prefill' ? 512 : 16,
-          ...(kind === 'decode' && { generate: 32 }),
-          long: true,
-        } satisfies Row,
-      ]),
-    ),
-  ),
+  ...rowsOfTypes('1b', ['Q8_0', 'Q4_1', 'Q5_0', 'F16'], 32),
   // Rows of 256-value blocks do not fit 1B's width of 1,152.
-  ...Object.fromEntries(
-    (['Q4_K', 'Q6_K'] as const).flatMap((type) =>
-      (['prefill', 'decode'] as const).map((kind) => [
-        `${kind}-${type}-4b`,
-        {
-          title: `${kind === 'prefill' ? 'Prefill 512' : 'Decode'}, 4B, all ${type}`,
-          kind,
-          shape: '4b',
-          body: type,
-          embedding: type,
-          prompt: kind === 'prefill' ? 512 : 16,
-          ...(kind === 'decode' && { generate: 16 }),
-          long: true,
-        } satisfies Row,
-      ]),
-    ),
-  ),
+  ...rowsOfTypes('4b', ['Q4_K', 'Q6_K'], 16),
 };
+
+/** A prompt and an answer of `generate` tokens with all matrices of one type. */
+function rowsOfTypes(shape: ShapeName, types: readonly TensorType[], generate: number): Record<string, Row> {
+  const rows: Record<string, Row> = {};
+  for (const type of types) {
+    const common = { shape, body: type, embedding: type, long: true } as const;
+    const name = `${shape.toUpperCase()}, all ${type}`;
+    rows[`prefill-${type}-${shape}`] = {
+      ...common,
+      title: `Prefill 512, ${name}`,
+      kind: 'prefill',
+      prompt: 512,
+    };
+    rows[`decode-${type}-${shape}`] = {
+      ...common,
+      title: `Decode, ${name}`,
+      kind: 'decode',
+      prompt: 16,
+      generate,
+    };
+  }
+  return rows;
+}
